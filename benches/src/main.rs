@@ -1,0 +1,3 @@
+//! meshspan against Envoy's own tracer, in one run.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Context in and out of headers, one file a format.

@@ -1,0 +1,9 @@
+//! What a trace is made of: ids that are never zero, flags, and what a parent said.
+//!
+//! Sources: W3C Trace Context Level 2 (§3.2 traceparent) and the OpenTelemetry trace API (`SpanContext`).
+
+mod decision;
+mod id;
+
+pub use decision::ParentDecision;
+pub use id::{SpanId, TraceId};

@@ -1,0 +1,1 @@
+//! The proxy-wasm boundary: callbacks in, effects out.

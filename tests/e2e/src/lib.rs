@@ -1,0 +1,1 @@
+//! meshspan in real Envoy, read as a backend reads it.

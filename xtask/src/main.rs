@@ -1,0 +1,3 @@
+//! meshspan's commands: setup, build, demo, test, bench, fuzz, dist.
+
+fn main() {}
