@@ -1,0 +1,181 @@
+//! W3C Baggage (<https://www.w3.org/TR/baggage/>).
+//!
+//! A proxy owns no baggage, so it passes on what came, byte for byte. Two things are done when the propagator is
+//! listed:
+//!
+//! - More than 64 members or more than 8192 bytes: members are dropped whole from the right, until both limits hold
+//!   (§3.3.2). Since the header is written anew then, malformed members go too.
+//! - Members can be read, for span attributes.
+//!
+//! A malformed member is counted and not read. Within the limits it stays in the header all the same: it is the
+//! application's, the specification only allows to remove it, and taking it would change the request.
+
+use std::borrow::Cow;
+
+use super::carrier::{Lines, trim_optional_whitespace};
+use super::malformed::MalformedReason;
+use super::remove;
+use crate::header::HeaderEdit;
+
+const MAX_MEMBERS: usize = 64;
+const MAX_LENGTH: usize = 8192;
+
+/// The baggage of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Baggage<'a> {
+    lines: Lines<'a>,
+}
+
+impl<'a> Baggage<'a> {
+    /// The value of `key`, percent-decoded (§3.3.1.3); of several members with that key the last, as the
+    /// OpenTelemetry SDKs have it. It need not be UTF-8. A `%` that no two hex digits follow stands for itself.
+    pub fn get(&self, key: &str) -> Option<Cow<'a, [u8]>> {
+        let (_, value) = self
+            .iter()
+            .filter(|(candidate, _)| *candidate == key.as_bytes())
+            .last()?;
+        Some(percent_decode(value))
+    }
+
+    /// The well-formed members within the limits, in order: key, and value as it stands (not decoded, without
+    /// properties).
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        within_limits(&self.lines).filter_map(|member| parse_member(member).ok())
+    }
+
+    /// Checks the header's lines; the reason says what is malformed or what will be dropped.
+    pub(super) fn parse(lines: &Lines<'a>) -> (Self, Option<MalformedReason>) {
+        let reason = if exceeds_length(lines) {
+            Some(MalformedReason::TooLong)
+        } else if exceeds_members(lines) {
+            Some(MalformedReason::TooManyMembers)
+        } else {
+            lines
+                .members()
+                .find_map(|member| parse_member(member).err())
+        };
+        (
+            Self {
+                lines: lines.clone(),
+            },
+            reason,
+        )
+    }
+}
+
+/// Cuts the header down to the limits, where it exceeds them.
+pub(super) fn enforce_limits(lines: &Lines<'_>, edits: &mut Vec<HeaderEdit>) {
+    if !exceeds_length(lines) && !exceeds_members(lines) {
+        return;
+    }
+    let mut value = String::new();
+    for member in within_limits(lines) {
+        let Some(text) = parse_member(member)
+            .ok()
+            .and_then(|_| core::str::from_utf8(member).ok())
+        else {
+            continue;
+        };
+        if !value.is_empty() {
+            value.push(',');
+        }
+        value.push_str(text);
+    }
+    if value.is_empty() {
+        remove("baggage", true, edits);
+    } else {
+        edits.push(HeaderEdit::Set {
+            name: "baggage".into(),
+            value,
+        });
+    }
+}
+
+fn exceeds_length(lines: &Lines<'_>) -> bool {
+    lines.combined_length() > MAX_LENGTH
+}
+
+fn exceeds_members(lines: &Lines<'_>) -> bool {
+    lines.members().nth(MAX_MEMBERS).is_some()
+}
+
+/// The members from the left, as many as both limits allow.
+fn within_limits<'a>(lines: &Lines<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let mut length: usize = 0;
+    lines.members().take(MAX_MEMBERS).take_while(move |member| {
+        let comma = usize::from(length > 0);
+        length = length.saturating_add(comma).saturating_add(member.len());
+        length <= MAX_LENGTH
+    })
+}
+
+/// Key and value of a member: `key OWS "=" OWS value *( OWS ";" OWS property )`.
+fn parse_member(member: &[u8]) -> Result<(&[u8], &[u8]), MalformedReason> {
+    let mut parts = member.split(|byte| *byte == b';');
+    let (key, value) = split_pair(parts.next().unwrap_or(&[]));
+    let value = value.ok_or(MalformedReason::BadSeparator)?;
+    check(key, Some(value))?;
+    for property in parts {
+        let (key, value) = split_pair(property);
+        check(key, value)?;
+    }
+    Ok((key, value))
+}
+
+/// What stands before and after the first equals sign, without white space.
+fn split_pair(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mut parts = text.splitn(2, |byte| *byte == b'=');
+    let key = parts.next().unwrap_or(&[]);
+    (
+        trim_optional_whitespace(key),
+        parts.next().map(trim_optional_whitespace),
+    )
+}
+
+fn check(key: &[u8], value: Option<&[u8]>) -> Result<(), MalformedReason> {
+    if key.is_empty() || !key.iter().all(|byte| is_token_byte(*byte)) {
+        return Err(MalformedReason::BadKey);
+    }
+    match value {
+        Some(value) if !value.iter().all(|byte| is_baggage_octet(*byte)) => {
+            Err(MalformedReason::BadValue)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+const fn is_token_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+}
+
+/// `baggage-octet`: visible ASCII without double quote, comma, semicolon and backslash.
+const fn is_baggage_octet(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b',' | b';' | b'\\')
+}
+
+fn percent_decode(value: &[u8]) -> Cow<'_, [u8]> {
+    if !value.contains(&b'%') {
+        return Cow::Borrowed(value);
+    }
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut rest = value;
+    loop {
+        match rest {
+            [] => break,
+            [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let byte = crate::hex::parse_any_case(&[*high, *low])
+                    .and_then(|byte| u8::try_from(byte).ok());
+                decoded.extend(byte);
+                rest = tail;
+            }
+            [byte, tail @ ..] => {
+                decoded.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+    Cow::Owned(decoded)
+}
