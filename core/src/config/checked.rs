@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::attribute::Attribute;
 
+/// `HOST:PORT` to the name of an Envoy cluster.
+pub type Clusters = BTreeMap<String, String>;
+
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -227,7 +230,7 @@ pub struct MeshspanConfig {
     /// `role`.
     pub role: Role,
     /// `clusters`: `HOST:PORT` to cluster name.
-    pub clusters: BTreeMap<String, String>,
+    pub clusters: Clusters,
     /// `routes`: path templates such as `/users/{id}`, in order of preference.
     pub routes: Vec<String>,
     /// `baggage_attributes`: baggage keys that become span attributes `baggage.KEY`.

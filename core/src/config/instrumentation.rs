@@ -1,0 +1,243 @@
+//! `instrumentation/development`.
+
+use super::error::nearest;
+use super::ordered::unique;
+use super::pairs::report_entry;
+use super::reader::{Key, Object, Reader, built};
+use super::token::{header_name, is_token};
+use super::{HttpInstrumentation, HttpSemconv, InstrumentationConfig};
+
+/// Sections for SDKs that read the same file.
+const LANGUAGES: &[&str] = &[
+    "cpp", "dotnet", "erlang", "go", "java", "js", "php", "python", "ruby", "rust", "swift",
+];
+
+const KEYS: &[Key] = &[
+    built("general"),
+    built("cpp"),
+    built("dotnet"),
+    built("erlang"),
+    built("go"),
+    built("java"),
+    built("js"),
+    built("php"),
+    built("python"),
+    built("ruby"),
+    built("rust"),
+    built("swift"),
+];
+
+/// Domains of `general` whose spans others make.
+const OTHER_DOMAINS: &[&str] = &["code", "db", "gen_ai", "messaging", "rpc"];
+
+const GENERAL_KEYS: &[Key] = &[
+    built("http"),
+    built("sanitization"),
+    built("stability_opt_in_list"),
+    built("code"),
+    built("db"),
+    built("gen_ai"),
+    built("messaging"),
+    built("rpc"),
+];
+
+const HTTP_KEYS: &[Key] = &[built("semconv"), built("client"), built("server")];
+
+const HTTP_SIDE_KEYS: &[Key] = &[
+    built("request_captured_headers"),
+    built("response_captured_headers"),
+    built("known_methods"),
+];
+
+const SEMCONV_KEYS: &[Key] = &[built("version"), built("experimental"), built("dual_emit")];
+
+const SANITIZATION_KEYS: &[Key] = &[built("url")];
+
+const URL_KEYS: &[Key] = &[built("sensitive_query_parameters")];
+
+const KNOWN_METHODS: &[&str] = &[
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+];
+
+/// The URL conventions' list (attribute `url.query`).
+const SENSITIVE_QUERY_PARAMETERS: &[&str] =
+    &["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature"];
+
+impl Default for InstrumentationConfig {
+    fn default() -> Self {
+        Self {
+            http_server: HttpInstrumentation::default(),
+            http_client: HttpInstrumentation::default(),
+            http_semconv: HttpSemconv::Stable,
+            sensitive_query_parameters: owned(SENSITIVE_QUERY_PARAMETERS),
+        }
+    }
+}
+
+impl Default for HttpInstrumentation {
+    fn default() -> Self {
+        Self {
+            request_captured_headers: Vec::new(),
+            response_captured_headers: Vec::new(),
+            known_methods: owned(KNOWN_METHODS),
+        }
+    }
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Reads `instrumentation/development`. The sections of languages are left to their SDKs.
+pub(super) fn read(reader: &Reader<'_>) -> InstrumentationConfig {
+    let Some(object) = reader.object(KEYS) else {
+        return InstrumentationConfig::default();
+    };
+    expect_objects(&object, LANGUAGES);
+    object
+        .optional("general")
+        .map(|general| read_general(&general))
+        .unwrap_or_default()
+}
+
+fn read_general(reader: &Reader<'_>) -> InstrumentationConfig {
+    let mut config = InstrumentationConfig::default();
+    let Some(object) = reader.object(GENERAL_KEYS) else {
+        return config;
+    };
+    expect_objects(&object, OTHER_DOMAINS);
+    if let Some(list) = object.nullable("stability_opt_in_list") {
+        config.http_semconv = read_opt_in_list(&list);
+    }
+    if let Some(http) = object
+        .optional("http")
+        .and_then(|http| http.object(HTTP_KEYS))
+    {
+        // It takes precedence over the list.
+        if let Some(semconv) = http
+            .optional("semconv")
+            .and_then(|semconv| read_semconv(&semconv))
+        {
+            config.http_semconv = semconv;
+        }
+        let side = |key| {
+            http.optional(key)
+                .map(|side| read_http_side(&side))
+                .unwrap_or_default()
+        };
+        config.http_server = side("server");
+        config.http_client = side("client");
+    }
+    let url = object.optional("sanitization").and_then(|sanitization| {
+        sanitization
+            .object(SANITIZATION_KEYS)?
+            .optional("url")?
+            .object(URL_KEYS)
+    });
+    if let Some(parameters) =
+        url.and_then(|url| url.optional("sensitive_query_parameters")?.texts(0))
+    {
+        config.sensitive_query_parameters = unique(parameters);
+    }
+    config
+}
+
+fn expect_objects(object: &Object<'_>, keys: &[&'static str]) {
+    for key in keys {
+        if let Some(section) = object.optional(key) {
+            section.expect_object();
+        }
+    }
+}
+
+fn read_http_side(reader: &Reader<'_>) -> HttpInstrumentation {
+    let mut side = HttpInstrumentation::default();
+    let Some(object) = reader.object(HTTP_SIDE_KEYS) else {
+        return side;
+    };
+    if let Some(headers) = object.optional("request_captured_headers") {
+        side.request_captured_headers = read_checked(&headers, 1, header_name);
+    }
+    if let Some(headers) = object.optional("response_captured_headers") {
+        side.response_captured_headers = read_checked(&headers, 1, header_name);
+    }
+    if let Some(methods) = object.optional("known_methods") {
+        side.known_methods = read_checked(&methods, 0, |method| {
+            if is_token(method) {
+                Ok(method.to_owned())
+            } else {
+                Err("an HTTP method, such as GET")
+            }
+        });
+    }
+    side
+}
+
+/// A list of texts that each pass `check`, in the form that it gives them, each once.
+fn read_checked(
+    reader: &Reader<'_>,
+    least: usize,
+    check: impl Fn(&str) -> Result<String, &'static str>,
+) -> Vec<String> {
+    unique(
+        reader
+            .list(least)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|item| {
+                let text = item.text()?;
+                match check(&text) {
+                    Ok(text) => Some(text),
+                    Err(allowed) => {
+                        item.report_malformed(allowed);
+                        None
+                    }
+                }
+            }),
+    )
+}
+
+/// `http.semconv`. There is one stable version, 1. `experimental` may be either: what is experimental in the
+/// conventions and known to a proxy (such as body sizes) is emitted anyway.
+fn read_semconv(reader: &Reader<'_>) -> Option<HttpSemconv> {
+    let object = reader.object(SEMCONV_KEYS)?;
+    object.integer("version", 1..=1);
+    if let Some(experimental) = object.nullable("experimental") {
+        experimental.boolean();
+    }
+    let dual = object
+        .nullable("dual_emit")
+        .and_then(|dual| dual.boolean())
+        .unwrap_or(false);
+    Some(if dual {
+        HttpSemconv::Duplicate
+    } else {
+        HttpSemconv::Stable
+    })
+}
+
+/// `OTEL_SEMCONV_STABILITY_OPT_IN`'s form. Other domains' entries are for the SDKs that share the file; one that
+/// was clearly meant to be ours is an error. `http/dup` wins over `http`, as the migration guide has it.
+fn read_opt_in_list(reader: &Reader<'_>) -> HttpSemconv {
+    const OURS: &[&str] = &["http", "http/dup"];
+    let mut semconv = HttpSemconv::Stable;
+    let text = reader.text().unwrap_or_default();
+    for (position, entry) in (1..).zip(text.split(',').map(str::trim)) {
+        match entry {
+            "http" => {}
+            "http/dup" => semconv = HttpSemconv::Duplicate,
+            entry
+                if entry.starts_with("http/") || nearest(entry, OURS.iter().copied()).is_some() =>
+            {
+                report_entry(
+                    reader,
+                    position,
+                    entry,
+                    "http, http/dup, or another domain's entry such as database",
+                );
+            }
+            _ => {}
+        }
+    }
+    semconv
+}
