@@ -1,0 +1,88 @@
+//! The module under test: found, compiled once, and started as often as a test likes.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use wasmtime::{Config, Engine, InstancePre, Linker};
+
+use crate::host::Host;
+use crate::imports;
+
+/// A compiled module with all its imports bound. Cheap to clone.
+#[derive(Clone)]
+pub struct Module {
+    pub(crate) instance: InstancePre<Host>,
+    path: PathBuf,
+}
+
+impl Module {
+    /// Loads the module that `cargo xtask build` leaves, or the one that `MESHSPAN_WASM` names.
+    pub fn load() -> Result<Self, LoadError> {
+        let path = std::env::var_os("MESHSPAN_WASM").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/dist/meshspan.wasm"),
+            PathBuf::from,
+        );
+        let bytes = std::fs::read(&path).map_err(|error| LoadError {
+            message: format!(
+                "the module cannot be read: {}: {error}\nrun `cargo xtask build`, or name another in MESHSPAN_WASM",
+                path.display()
+            ),
+        })?;
+        Self::compile(&path, &bytes)
+    }
+
+    /// Compiles `bytes`: a wasm binary. `path` is only for messages.
+    pub fn compile(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
+        let failed = |error: wasmtime::Error| LoadError {
+            message: format!("{}: {error:?}", path.display()),
+        };
+        let mut config = Config::new();
+        config.consume_fuel(true);
+        let engine = Engine::new(&config).map_err(failed)?;
+        let module = wasmtime::Module::from_binary(&engine, bytes).map_err(failed)?;
+        let mut linker = Linker::new(&engine);
+        imports::bind(&mut linker, &module).map_err(failed)?;
+        Ok(Self {
+            instance: linker.instantiate_pre(&module).map_err(failed)?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Where it came from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it imports: the import module's name and the function's.
+    pub fn imports(&self) -> Vec<(String, String)> {
+        self.instance
+            .module()
+            .imports()
+            .map(|import| (import.module().to_owned(), import.name().to_owned()))
+            .collect()
+    }
+
+    /// The names of the functions that it exports.
+    pub fn exports(&self) -> Vec<String> {
+        self.instance
+            .module()
+            .exports()
+            .filter(|export| export.ty().func().is_some())
+            .map(|export| export.name().to_owned())
+            .collect()
+    }
+}
+
+/// The module is not there, or is no module, or imports something with another type than the ABI says.
+#[derive(Clone, Debug)]
+pub struct LoadError {
+    message: String,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for LoadError {}
