@@ -1,0 +1,90 @@
+//! `cargo xtask build`: the filter, compiled and linked.
+
+use crate::link::{Linked, link};
+use crate::options::Options;
+use crate::places::Places;
+use crate::process::run_open;
+use crate::setup::{Need, setup};
+use crate::wasm_toolchain::{WASI, WasmToolchain};
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
+    let mut debug_symbols = false;
+    let mut options = Options::of("build", arguments);
+    while let Some((name, _)) = options.next() {
+        match name {
+            "--debug-symbols" => debug_symbols = true,
+            other => return options.unknown(other, &["--debug-symbols"]),
+        }
+    }
+    let places = Places::find()?;
+    let ready = setup(&places, &[Need::WasiTarget])?;
+    build(&places, ready.toolchain()?, debug_symbols)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the module and leaves it at `target/dist/meshspan.wasm`.
+pub(crate) fn build(places: &Places, toolchain: &WasmToolchain, debug_symbols: bool) -> Result<()> {
+    let begun = Instant::now();
+    eprintln!("building the filter for {WASI}");
+    let mut compile = toolchain.cargo(places, "build", WASI);
+    let status = run_open(compile.args(["--package", "meshspan-filter", "--profile", "wasm"]))?;
+    if !status.success() {
+        bail!("the filter does not compile ({status}); the compiler's messages stand above");
+    }
+    let compiled = toolchain
+        .target_dir(places)
+        .join(WASI)
+        .join("wasm/meshspan_filter.wasm");
+    let bytes = std::fs::read(&compiled).with_context(|| {
+        format!(
+            "no compiled module at {}: is filter/ a `cdylib`, and `CARGO_BUILD_TARGET_DIR` unset?",
+            compiled.display()
+        )
+    })?;
+    let linked = link(&bytes, debug_symbols)?;
+    let module = places.module();
+    write_whole(&module, &linked.wasm)?;
+    report(places, &module, bytes.len(), &linked);
+    eprintln!("built in {:.1} s", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Writes a file so that nobody sees half of it: beside, then in place.
+pub(crate) fn write_whole(file: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = file.parent().context("a file without a folder")?;
+    let beside = file.with_extension(format!("partial-{}", std::process::id()));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&beside, bytes))
+        .and_then(|()| std::fs::rename(&beside, file))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn report(places: &Places, module: &Path, compiled: usize, linked: &Linked) {
+    let size = linked.wasm.len();
+    let shown = module.strip_prefix(&places.root).unwrap_or(module);
+    println!(
+        "{}: {size} bytes ({}; {} before linking)",
+        shown.display(),
+        kib(size),
+        kib(compiled)
+    );
+    println!("  exports: {}", linked.exports.join(", "));
+    println!("  taken out: {} exports of the SDK", linked.dropped.len());
+    for (from, names) in &linked.imports {
+        println!(
+            "  imports from {from} ({}): {}",
+            names.len(),
+            names.join(", ")
+        );
+    }
+}
+
+/// A size in KiB with one decimal.
+fn kib(bytes: usize) -> String {
+    let tenths = bytes * 10 / 1024;
+    format!("{}.{} KiB", tenths / 10, tenths % 10)
+}

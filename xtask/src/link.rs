@@ -1,0 +1,269 @@
+//! The link step: from what the compiler leaves to the module that Envoy loads.
+//!
+//! The SDK's crate exports every callback of the proxy-wasm ABI. The host calls each export it finds, so a
+//! stream pays for callbacks that do nothing, and the SDK's own ones panic on what a host may well send.
+//! The filter's callbacks are therefore exported as `meshspan_export_proxy_on_X`; here they take the
+//! name `proxy_on_X`, the SDK's are taken out, and what nothing reaches any more goes with them.
+
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use walrus::{ExportItem, ModuleConfig};
+
+/// What stands before the name of the filter's own exports until they are linked.
+const OWN: &str = "meshspan_export_";
+
+/// What the module keeps beside its callbacks: the host's way to memory, to initialization and to the ABI's version.
+const KEPT: [&str; 4] = [
+    "memory",
+    "_initialize",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_memory_allocate",
+];
+
+/// The callbacks without which it is no filter of ours.
+const REQUIRED: [&str; 6] = [
+    "proxy_on_context_create",
+    "proxy_on_configure",
+    "proxy_on_request_headers",
+    "proxy_on_log",
+    "proxy_on_tick",
+    "proxy_on_http_call_response",
+];
+
+/// The modules that Envoy offers imports from.
+const IMPORT_MODULES: [&str; 2] = ["env", "wasi_snapshot_preview1"];
+
+/// The finished module and what there is to say about it.
+#[derive(Debug)]
+pub(crate) struct Linked {
+    pub(crate) wasm: Vec<u8>,
+    /// The exports it has, sorted.
+    pub(crate) exports: Vec<String>,
+    /// The exports that were taken out, sorted.
+    pub(crate) dropped: Vec<String>,
+    /// The imports it has: names by module.
+    pub(crate) imports: BTreeMap<String, Vec<String>>,
+}
+
+/// Links the module. `names` keeps the functions' names, for profiles and stack traces.
+pub(crate) fn link(compiled: &[u8], names: bool) -> Result<Linked> {
+    let mut config = ModuleConfig::new();
+    config
+        .generate_name_section(names)
+        .generate_producers_section(false)
+        .generate_dwarf(false);
+    let mut module = config
+        .parse(compiled)
+        .context("the compiler's output is not a wasm module that can be read")?;
+
+    let own: Vec<String> = module
+        .exports
+        .iter()
+        .filter_map(|export| export.name.strip_prefix(OWN))
+        .map(str::to_owned)
+        .collect();
+    let mut dropped = Vec::new();
+    for (id, name) in module
+        .exports
+        .iter()
+        .map(|export| (export.id(), export.name.clone()))
+        .collect::<Vec<_>>()
+    {
+        if let Some(renamed) = name.strip_prefix(OWN) {
+            renamed.clone_into(&mut module.exports.get_mut(id).name);
+        } else if own.contains(&name) || !KEPT.contains(&name.as_str()) {
+            module.exports.delete(id);
+            dropped.push(name);
+        }
+    }
+    walrus::passes::gc::run(&mut module);
+    // The compiler's notes about itself; the host reads none of them.
+    let notes: Vec<_> = module
+        .customs
+        .iter()
+        .map(|(id, section)| (id, section.name().to_owned()))
+        .collect();
+    for (id, name) in notes {
+        if !name.starts_with(".debug") {
+            module.customs.delete(id);
+        }
+    }
+
+    let mut exports: Vec<String> = module
+        .exports
+        .iter()
+        .map(|export| export.name.clone())
+        .collect();
+    exports.sort();
+    dropped.sort();
+    let mut imports: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for import in module.imports.iter() {
+        imports
+            .entry(import.module.clone())
+            .or_default()
+            .push(import.name.clone());
+    }
+    for names in imports.values_mut() {
+        names.sort();
+    }
+    let functions: Vec<&str> = module
+        .exports
+        .iter()
+        .filter(|export| matches!(export.item, ExportItem::Function(_)))
+        .map(|export| export.name.as_str())
+        .collect();
+    check(&functions, &exports, &imports)?;
+    let wasm = module.emit_wasm();
+    Ok(Linked {
+        wasm,
+        exports,
+        dropped,
+        imports,
+    })
+}
+
+/// Reports everything that is wrong at once.
+fn check(
+    functions: &[&str],
+    exports: &[String],
+    imports: &BTreeMap<String, Vec<String>>,
+) -> Result<()> {
+    let mut wrong = Vec::new();
+    for name in KEPT {
+        if !exports.iter().any(|export| export == name) {
+            wrong.push(format!("the export `{name}` is missing"));
+        }
+    }
+    for name in REQUIRED {
+        if !functions.contains(&name) {
+            wrong.push(format!(
+                "the callback `{name}` is missing: the filter has to export `{OWN}{name}`"
+            ));
+        }
+    }
+    for (module, names) in imports {
+        if !IMPORT_MODULES.contains(&module.as_str()) {
+            wrong.push(format!(
+                "imports from `{module}`, which Envoy does not offer: {}",
+                names.join(", ")
+            ));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the compiled module is not one that Envoy can run as meshspan:\n  - {}",
+        wrong.join("\n  - ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A module as the compiler leaves it: the SDK's exports, the filter's own, and a helper of each.
+    fn compiled(replace: &[(&str, &str)]) -> Vec<u8> {
+        let mut text = r#"(module
+            (import "env" "proxy_log" (func $proxy_log (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_continue_stream" (func $sdk_call (param i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_initialize"))
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 0)
+            (func $sdk_helper (drop (call $sdk_call (i32.const 7777))))
+            (func $own_helper (drop (call $proxy_log (i32.const 1) (i32.const 2) (i32.const 3)))
+                              (drop (call $fd_write (i32.const 1) (i32.const 2) (i32.const 3) (i32.const 4))))
+            (func (export "proxy_on_log") (param i32) (call $sdk_helper))
+            (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (call $sdk_helper) i32.const 0)
+            (func (export "meshspan_export_proxy_on_log") (param i32) (call $own_helper))
+            (func (export "meshspan_export_proxy_on_context_create") (param i32 i32))
+            (func (export "meshspan_export_proxy_on_configure") (param i32 i32) (result i32) i32.const 1)
+            (func (export "meshspan_export_proxy_on_request_headers") (param i32 i32 i32) (result i32) i32.const 0)
+            (func (export "meshspan_export_proxy_on_tick") (param i32))
+            (func (export "meshspan_export_proxy_on_http_call_response") (param i32 i32 i32 i32 i32))
+            (func (export "some_other_crates_function"))
+            (@custom "target_features" "x")
+        )"#
+        .to_owned();
+        for (from, to) in replace {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        wat::parse_str(text).unwrap()
+    }
+
+    #[test]
+    fn own_callbacks_replace_the_sdks_and_the_rest_goes() {
+        let linked = link(&compiled(&[]), false).unwrap();
+        assert_eq!(
+            linked.exports,
+            [
+                "_initialize",
+                "memory",
+                "proxy_abi_version_0_2_1",
+                "proxy_on_configure",
+                "proxy_on_context_create",
+                "proxy_on_http_call_response",
+                "proxy_on_log",
+                "proxy_on_memory_allocate",
+                "proxy_on_request_headers",
+                "proxy_on_tick",
+            ]
+        );
+        assert_eq!(
+            linked.dropped,
+            [
+                "proxy_on_log",
+                "proxy_on_request_body",
+                "some_other_crates_function"
+            ]
+        );
+        // What only the SDK's callbacks called is gone, down to the import; what ours call is there.
+        assert_eq!(linked.imports["env"], ["proxy_log"]);
+        assert_eq!(linked.imports["wasi_snapshot_preview1"], ["fd_write"]);
+        // It is a module still, and linking it again has nothing to rename: the callbacks count as the SDK's.
+        let again = link(&linked.wasm, false).unwrap_err().to_string();
+        assert!(again.contains("`proxy_on_log` is missing"), "{again}");
+    }
+
+    #[test]
+    fn names_stay_when_asked_for() {
+        let names = |wasm: &[u8]| wasm.windows(10).any(|part| part == b"own_helper");
+        assert!(!names(&link(&compiled(&[]), false).unwrap().wasm));
+        assert!(names(&link(&compiled(&[]), true).unwrap().wasm));
+    }
+
+    #[test]
+    fn what_envoy_could_not_run_is_refused_with_every_reason() {
+        let error = link(
+            &compiled(&[
+                ("meshspan_export_proxy_on_configure", "proxy_on_configure"), // only the SDK's
+                ("_initialize", "_start"), // a program, no library
+                (
+                    "\"env\" \"proxy_log\"",
+                    "\"__wbindgen_placeholder__\" \"proxy_log\"",
+                ), // a browser's
+            ]),
+            false,
+        )
+        .unwrap_err()
+        .to_string();
+        for part in [
+            "`proxy_on_configure` is missing",
+            "`_initialize` is missing",
+            "`__wbindgen_placeholder__`",
+        ] {
+            assert!(error.contains(part), "{part} in: {error}");
+        }
+        assert!(!error.contains("proxy_on_tick"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_module_is_refused() {
+        for bytes in [&b""[..], b"\0asm", b"not wasm at all"] {
+            assert!(link(bytes, false).is_err(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `cargo xtask setup`, and the part of it that each other command needs.
+//!
+//! Everything lands in the project's own folder (`.meshspan`), whole or not at all, and stays: a second run
+//! finds it there and needs no network.
+
+use crate::envoy::{self, Envoy};
+use crate::options::Options;
+use crate::places::Places;
+use crate::progress::Steps;
+use crate::test_runner::TestRunner;
+use crate::wasm_toolchain::{NODE, WASI, WasmToolchain};
+use anyhow::{Context, Result, bail};
+use std::process::ExitCode;
+
+/// Something that a command needs before it can start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To build for Envoy.
+    WasiTarget,
+    /// To build for Envoy and for Node.
+    AllTargets,
+    /// An Envoy of this version, or the one that `ENVOY_BIN` names.
+    Envoy(&'static str),
+    /// Node, and the program that runs tests in it.
+    TestRunner,
+}
+
+/// All there is to need.
+pub(crate) const EVERYTHING: [Need; 4] = [
+    Need::AllTargets,
+    Need::Envoy(envoy::NEWEST),
+    Need::Envoy(envoy::OLDEST),
+    Need::TestRunner,
+];
+
+/// What is ready for use.
+#[derive(Default)]
+pub(crate) struct Ready {
+    toolchain: Option<WasmToolchain>,
+    envoys: Vec<Envoy>,
+    test_runner: Option<TestRunner>,
+    failures: usize,
+}
+
+impl Ready {
+    pub(crate) fn toolchain(&self) -> Result<&WasmToolchain> {
+        self.toolchain
+            .as_ref()
+            .context("set-up found no way to build for wasm (see above)")
+    }
+
+    /// The Envoys, newest first; one where `ENVOY_BIN` names it.
+    pub(crate) fn envoys(&self) -> &[Envoy] {
+        &self.envoys
+    }
+
+    pub(crate) fn test_runner(&self) -> Result<&TestRunner> {
+        self.test_runner
+            .as_ref()
+            .context("set-up found no way to run tests in Node (see above)")
+    }
+
+    /// How many steps failed.
+    pub(crate) fn failures(&self) -> usize {
+        self.failures
+    }
+}
+
+pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
+    let mut options = Options::of("setup", arguments);
+    if let Some((name, _)) = options.next() {
+        return options.unknown(name, &[]);
+    }
+    let places = Places::find()?;
+    let ready = setup_what_can_be(&places, &EVERYTHING)?;
+    if ready.failures() > 0 {
+        bail!(
+            "{} of the steps failed; what to do stands with each of them above",
+            ready.failures()
+        );
+    }
+    eprintln!("all is ready; next: `cargo xtask demo` or `cargo xtask test`");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sets up what is needed, or fails with the first step that does.
+pub(crate) fn setup(places: &Places, needs: &[Need]) -> Result<Ready> {
+    let mut ready = Ready::default();
+    let mut steps = Steps::new(needs.len());
+    for need in needs {
+        meet(places, *need, &mut steps, &mut ready)?;
+    }
+    Ok(ready)
+}
+
+/// Sets up what is needed, shows what failed, and goes on without it.
+pub(crate) fn setup_what_can_be(places: &Places, needs: &[Need]) -> Result<Ready> {
+    let mut ready = Ready::default();
+    let mut steps = Steps::new(needs.len());
+    std::fs::create_dir_all(&places.home).with_context(|| {
+        format!(
+            "cannot create {} (MESHSPAN_HOME names another place)",
+            places.home.display()
+        )
+    })?;
+    for need in needs {
+        if let Err(error) = meet(places, *need, &mut steps, &mut ready) {
+            eprintln!("{}\n", crate::describe(&error));
+            ready.failures += 1;
+        }
+    }
+    Ok(ready)
+}
+
+fn meet(places: &Places, need: Need, steps: &mut Steps, ready: &mut Ready) -> Result<()> {
+    match need {
+        Need::WasiTarget => {
+            ready.toolchain = Some(steps.run("wasm target", |step| {
+                WasmToolchain::get(places, &[WASI], step)
+            })?);
+        }
+        Need::AllTargets => {
+            ready.toolchain = Some(steps.run("wasm targets", |step| {
+                WasmToolchain::get(places, &[WASI, NODE], step)
+            })?);
+        }
+        Need::Envoy(version) => {
+            let found = steps.run(&format!("Envoy {version}"), |step| {
+                Envoy::get(places, version, step)
+            })?;
+            if !ready.envoys.contains(&found) {
+                ready.envoys.push(found);
+            }
+        }
+        Need::TestRunner => {
+            ready.test_runner = Some(steps.run("Node and its test runner", |step| {
+                TestRunner::get(places, step)
+            })?);
+        }
+    }
+    Ok(())
+}
