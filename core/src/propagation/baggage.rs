@@ -179,3 +179,170 @@ fn percent_decode(value: &[u8]) -> Cow<'_, [u8]> {
     }
     Cow::Owned(decoded)
 }
+
+#[cfg(test)]
+#[allow(clippy::type_complexity, reason = "tables")]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::super::testing::Request;
+    use super::*;
+
+    fn request(lines: &[&str]) -> Request {
+        Request::new(
+            &lines
+                .iter()
+                .map(|line| ("baggage", *line))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn grammar() {
+        use MalformedReason::{BadKey, BadSeparator, BadValue};
+        let table: &[(&[&str], Option<MalformedReason>, &str)] = &[
+            (&[], None, "absent"),
+            (&[""], None, "empty"),
+            (
+                &["userId=alice,serverNode=DF%2028,isProduction=false"],
+                None,
+                "the specification's example",
+            ),
+            (
+                &[
+                    "key1=value1;property1;property2, key2 = value2, key3=value3; propertyKey=propertyValue",
+                ],
+                None,
+                "properties",
+            ),
+            (
+                &[
+                    "userId =   alice",
+                    "serverNode = DF%2028, isProduction = false",
+                ],
+                None,
+                "lines and white space",
+            ),
+            (&["key="], None, "an empty value"),
+            (&["key=a=b=="], None, "equals signs in a value"),
+            (
+                &["a=1,,b=2,"],
+                None,
+                "empty members, which lists may have (RFC 9110 section 5.6.1)",
+            ),
+            (&["k=%zz"], None, "a percent sign is an ordinary octet"),
+            (&["key"], Some(BadSeparator), "no value"),
+            (
+                &["a=1,key;p=1"],
+                Some(BadSeparator),
+                "no value but a property",
+            ),
+            (&["=value"], Some(BadKey), "no key"),
+            (&["ke y=value"], Some(BadKey), "a space in a key"),
+            (&["k@=value"], Some(BadKey), "an at sign in a key"),
+            (&["k=a b"], Some(BadValue), "a space in a value"),
+            (&["k=\"quoted\""], Some(BadValue), "double quotes"),
+            (&["k=a\\b"], Some(BadValue), "a backslash"),
+            (&["k=\u{e9}"], Some(BadValue), "not ASCII"),
+            (&["k=v;"], Some(BadKey), "an empty property"),
+            (
+                &["k=v;p=a b"],
+                Some(BadValue),
+                "a space in a property's value",
+            ),
+        ];
+        for (lines, reason, why) in table {
+            let request = request(lines);
+            let carrier = request.carrier();
+            assert_eq!(Baggage::parse(&carrier.baggage).1, *reason, "{why}");
+            let mut edits = Vec::new();
+            enforce_limits(&carrier.baggage, &mut edits);
+            assert_eq!(edits, [], "within the limits nothing is touched: {why}");
+        }
+    }
+
+    #[test]
+    fn values() {
+        let request = request(&[
+            "a=1,sp=DF%2028;prop=x, b = two ,bad key=3",
+            "a=last,u=%C3%A9%FF,odd=%4,e=",
+        ]);
+        let carrier = request.carrier();
+        let (baggage, _) = Baggage::parse(&carrier.baggage);
+        let table: &[(&str, Option<&[u8]>, &str)] = &[
+            ("a", Some(b"last"), "of several members the last"),
+            ("sp", Some(b"DF 28"), "decoded, without properties"),
+            ("b", Some(b"two"), "white space around"),
+            ("u", Some(b"\xc3\xa9\xff"), "bytes, not text"),
+            ("odd", Some(b"%4"), "a percent sign for itself"),
+            ("e", Some(b""), "empty"),
+            ("bad key", None, "a malformed member is not read"),
+            ("prop", None, "a property is no member"),
+            ("c", None, "absent"),
+        ];
+        for (key, value, why) in table {
+            assert_eq!(baggage.get(key).as_deref(), *value, "{why}");
+        }
+        assert_eq!(baggage.iter().count(), 7);
+    }
+
+    #[test]
+    fn limits() {
+        let numbered = |from: usize, to: usize| {
+            (from..=to)
+                .map(|n| format!("k{n}=v"))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let half = "v".repeat(4093);
+        let fits = format!("a={half},b={}", "v".repeat(4094));
+        assert_eq!(fits.len(), 8192);
+        let table: &[(&[&str], &[&str], &str)] = &[
+            (&[&numbered(1, 64)], &[&numbered(1, 64)], "64 members"),
+            (&[&numbered(1, 65)], &[&numbered(1, 64)], "the 65th goes"),
+            (
+                &[&numbered(1, 40), &numbered(41, 80)],
+                &[&numbered(1, 64)],
+                "over several lines",
+            ),
+            (
+                &[&numbered(1, 40), "", &numbered(41, 64)],
+                &[&numbered(1, 40), "", &numbered(41, 64)],
+                "lines stay",
+            ),
+            (&[&fits], &[&fits], "8192 bytes"),
+            (
+                &[&format!("{fits}v")],
+                &[&format!("a={half}")],
+                "8193 bytes: the last member goes",
+            ),
+            (&[&format!("{fits},c=1")], &[&fits], "8196 bytes"),
+            (
+                &[&format!("a=1,b={},c=2", "v".repeat(60_000))],
+                &["a=1"],
+                "60 KB in the middle: the rest goes",
+            ),
+            (&[&"v".repeat(60_000)], &[], "nothing left"),
+            (
+                &[&format!(
+                    "{},bad key=1,{}",
+                    numbered(1, 10),
+                    numbered(11, 70)
+                )],
+                &[&format!("{},{}", numbered(1, 10), numbered(11, 63))],
+                "a malformed member goes when others do",
+            ),
+        ];
+        for (lines, expected, why) in table {
+            let mut request = request(lines);
+            let mut edits = Vec::new();
+            enforce_limits(&request.carrier().baggage, &mut edits);
+            request.apply(&edits);
+            assert_eq!(request.lines("baggage"), *expected, "{why}");
+            edits.clear();
+            enforce_limits(&request.carrier().baggage, &mut edits);
+            assert_eq!(edits, [], "once is enough: {why}");
+        }
+    }
+}

@@ -101,3 +101,120 @@ pub(super) fn inject(
     });
     set("uber-trace-id", value, &carrier.uber_trace_id, edits);
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::super::testing::Request;
+    use super::*;
+
+    fn read(value: &str) -> Outcome {
+        extract(&Request::new(&[("uber-trace-id", value)]).carrier())
+    }
+
+    #[test]
+    fn valid() {
+        use ParentDecision::{Debug, NotSampled, Sampled};
+        const WIDE: u128 = 0x80f1_98ee_5634_3ba8_64fe_8b2a_57d3_eff7;
+        const LOW: u128 = 0x64fe_8b2a_57d3_eff7;
+        const SPAN: u64 = 0x05e3_ac9a_4f6e_3b90;
+        let table = [
+            (
+                "80f198ee56343ba864fe8b2a57d3eff7:05e3ac9a4f6e3b90:0:1",
+                WIDE,
+                SPAN,
+                Sampled,
+                "128-bit",
+            ),
+            (
+                "64fe8b2a57d3eff7:05e3ac9a4f6e3b90:0:1",
+                LOW,
+                SPAN,
+                Sampled,
+                "64-bit",
+            ),
+            (
+                "64fe8b2a57d3eff7:5e3ac9a4f6e3b90:0:1",
+                LOW,
+                SPAN,
+                Sampled,
+                "a leading zero dropped",
+            ),
+            ("1:2:0:0", 1, 2, NotSampled, "all leading zeros dropped"),
+            ("1:2:0:00", 1, 2, NotSampled, "flags in two digits"),
+            ("1:2:0:01", 1, 2, Sampled, "flags in two digits"),
+            ("1:2:0:3", 1, 2, Debug, "sampled and debug"),
+            ("1:2:0:2", 1, 2, Debug, "debug implies sampled"),
+            ("1:2:0:8", 1, 2, NotSampled, "other bits say nothing"),
+            (
+                "1:2:0:f",
+                1,
+                2,
+                Debug,
+                "other bits say nothing beside known ones",
+            ),
+            ("1:2::1", 1, 2, Sampled, "an empty parent"),
+            ("1:2:junk:1", 1, 2, Sampled, "the parent is not looked at"),
+            ("1%3A2%3A0%3A1", 1, 2, Sampled, "encoded separators"),
+            ("1%3a2%3a0%3a1", 1, 2, Sampled, "encoded in lower case"),
+            ("1:2%3A0:1", 1, 2, Sampled, "mixed"),
+            ("ABC:DEF:0:1", 0xabc, 0xdef, Sampled, "upper case"),
+        ];
+        for (value, trace, span, decision, why) in table {
+            let expected = Found::Ids {
+                trace_id: TraceId::new(trace).unwrap(),
+                span_id: SpanId::new(span).unwrap(),
+                decision,
+                random: false,
+            };
+            assert_eq!(read(value), Ok(expected), "{why}");
+        }
+    }
+
+    #[test]
+    fn invalid() {
+        use MalformedReason::{BadCharacter, BadDecision, BadSeparator, WrongLength, ZeroId};
+        let huge = "1:".repeat(30_000);
+        let table = [
+            ("", WrongLength, "empty"),
+            ("1", BadSeparator, "one field"),
+            ("1:2:0", BadSeparator, "three fields"),
+            ("1:2:0:1:1", BadSeparator, "five fields"),
+            (":2:0:1", WrongLength, "no trace id"),
+            ("1::0:1", WrongLength, "no span id"),
+            ("1:2:0:", BadDecision, "no flags"),
+            ("1:2:0:001", BadDecision, "three digits of flags"),
+            ("1:2:0:x", BadDecision, "flags that are no hex"),
+            ("0:2:0:1", ZeroId, "trace id of zero"),
+            (
+                "00000000000000000000000000000000:2:0:1",
+                ZeroId,
+                "trace id of zeros",
+            ),
+            ("1:0:0:1", ZeroId, "span id of zero"),
+            (
+                "180f198ee56343ba864fe8b2a57d3eff7:2:0:1",
+                WrongLength,
+                "33 digits of trace id",
+            ),
+            (
+                "1:105e3ac9a4f6e3b90:0:1",
+                WrongLength,
+                "17 digits of span id",
+            ),
+            ("g:2:0:1", BadCharacter, "g is no digit"),
+            ("1:-2:0:1", BadCharacter, "a sign is no digit"),
+            ("1%3B2:0:1", BadCharacter, "another encoded character"),
+            ("1%", BadCharacter, "half an encoding"),
+            ("1:\u{e9}:0:1", BadCharacter, "not ASCII"),
+            (&huge, WrongLength, "60 KB"),
+        ];
+        for (value, reason, why) in table {
+            assert_eq!(read(value), Err(reason), "{why}");
+        }
+        let request = Request::new(&[("uber-trace-id", "1:2:0:1"), ("uber-trace-id", "1:2:0:1")]);
+        assert_eq!(extract(&request.carrier()), Err(MalformedReason::Repeated));
+    }
+}

@@ -18,8 +18,18 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: &'static [Self] = &[
+        Self::TraceContext,
+        Self::TraceState,
+        Self::Baggage,
+        Self::B3,
+        Self::B3Multi,
+        Self::Jaeger,
+    ];
+
     /// How many formats there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = Self::ALL.len();
 
     /// The name that counters carry.
     pub const fn as_str(self) -> &'static str {
@@ -66,6 +76,26 @@ pub enum MalformedReason {
 }
 
 impl MalformedReason {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: &'static [Self] = &[
+        Self::Repeated,
+        Self::WrongLength,
+        Self::BadCharacter,
+        Self::BadSeparator,
+        Self::BadVersion,
+        Self::ZeroId,
+        Self::BadDecision,
+        Self::Incomplete,
+        Self::BadKey,
+        Self::BadValue,
+        Self::DuplicateKey,
+        Self::TooManyMembers,
+        Self::TooLong,
+    ];
+
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+
     /// The name that counters carry.
     pub const fn as_str(self) -> &'static str {
         match self {

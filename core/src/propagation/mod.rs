@@ -32,6 +32,11 @@ mod malformed;
 mod trace_context;
 mod trace_state;
 
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod properties;
+#[cfg(test)]
+mod testing;
+
 pub use baggage::Baggage;
 pub use carrier::Carrier;
 pub use context::{Extraction, OutgoingContext, RemoteParent};
@@ -203,5 +208,478 @@ fn set(
 fn remove(name: &'static str, present: bool, edits: &mut Vec<HeaderEdit>) {
     if present {
         edits.push(HeaderEdit::Remove { name: name.into() });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::type_complexity, clippy::too_many_lines, reason = "tables")]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::testing::Request;
+    use super::*;
+    use crate::trace::{ParentDecision, SpanId, TraceId};
+    use PropagatorKind::{B3, B3Multi, Jaeger, TraceContext};
+
+    const TRACEPARENT: &str = "00-11111111111111111111111111111111-1111111111111111-01";
+    const B3_SINGLE: &str = "22222222222222222222222222222222-2222222222222222-0";
+    const UBER: &str = "4:4:0:1";
+
+    const NEW_TRACEPARENT: &str = "00-0000000000000000000000000000000a-000000000000000b-01";
+    const NEW_B3: &str = "0000000000000000000000000000000a-000000000000000b-1";
+    const NEW_TRACE: &str = "0000000000000000000000000000000a";
+    const NEW_SPAN: &str = "000000000000000b";
+
+    fn outgoing<'a>(trace_state: &'a TraceState<'a>) -> OutgoingContext<'a> {
+        OutgoingContext {
+            trace_id: TraceId::new(10).unwrap(),
+            span_id: SpanId::new(11).unwrap(),
+            sampled: true,
+            debug: false,
+            random: false,
+            trace_state,
+            own_trace_state_member: None,
+        }
+    }
+
+    /// Extracts and injects as a proxy does; the request that goes on, with its headers in order of name.
+    fn through(kinds: &[PropagatorKind], headers: &[(&str, &str)]) -> Vec<(String, String)> {
+        let propagators = Propagators::new(kinds);
+        let mut request = Request::new(headers);
+        let mut edits = Vec::new();
+        {
+            let carrier = request.carrier();
+            let parent = propagators.extract(&carrier).parent;
+            let trace_state = parent.map(|parent| parent.trace_state).unwrap_or_default();
+            propagators.inject(&outgoing(&trace_state), &carrier, &mut edits);
+        }
+        request.apply(&edits);
+        let mut again = Vec::new();
+        let carrier = request.carrier();
+        let parent = propagators.extract(&carrier).parent;
+        let trace_state = parent.map(|parent| parent.trace_state).unwrap_or_default();
+        propagators.inject(&outgoing(&trace_state), &carrier, &mut again);
+        assert_eq!(again, [], "a second injection changes nothing");
+        let mut headers: Vec<_> = request
+            .0
+            .iter()
+            .map(|(name, value)| (name.clone(), String::from_utf8(value.clone()).unwrap()))
+            .collect();
+        headers.sort_by(|one, other| one.0.cmp(&other.0));
+        headers
+    }
+
+    #[test]
+    fn the_first_listed_valid_format_wins() {
+        let all: &[(&str, &str)] = &[
+            ("traceparent", TRACEPARENT),
+            ("tracestate", "a=1"),
+            ("b3", B3_SINGLE),
+            ("x-b3-traceid", "3333333333333333"),
+            ("x-b3-spanid", "3333333333333333"),
+            ("uber-trace-id", UBER),
+        ];
+        let broken: &[(&str, &str)] = &[
+            ("traceparent", "junk"),
+            ("b3", "junk"),
+            ("uber-trace-id", UBER),
+        ];
+        let table: &[(&[PropagatorKind], &[(&str, &str)], Option<Format>, &str)] = &[
+            (
+                &[TraceContext, B3, B3Multi, Jaeger],
+                all,
+                Some(Format::TraceContext),
+                "W3C is first",
+            ),
+            (
+                &[Jaeger, TraceContext],
+                all,
+                Some(Format::Jaeger),
+                "Jaeger is first",
+            ),
+            (
+                &[B3Multi, B3],
+                all,
+                Some(Format::B3),
+                "the single header goes before the others, however listed",
+            ),
+            (
+                &[B3],
+                &all[3..],
+                Some(Format::B3Multi),
+                "B3 is read in both encodings",
+            ),
+            (
+                &[B3Multi],
+                &all[2..3],
+                Some(Format::B3),
+                "B3 is read in both encodings",
+            ),
+            (
+                &[TraceContext, B3, Jaeger],
+                broken,
+                Some(Format::Jaeger),
+                "malformed ones are passed over",
+            ),
+            (
+                &[TraceContext, B3],
+                broken,
+                None,
+                "what is not listed is not read",
+            ),
+            (&[], all, None, "nothing is listed"),
+            (
+                &[PropagatorKind::Baggage],
+                all,
+                None,
+                "baggage is no parent",
+            ),
+        ];
+        for (kinds, headers, format, why) in table {
+            let request = Request::new(headers);
+            let carrier = request.carrier();
+            let extraction = Propagators::new(kinds).extract(&carrier);
+            assert_eq!(
+                extraction.parent.map(|parent| parent.format),
+                *format,
+                "{why}"
+            );
+        }
+    }
+
+    #[test]
+    fn ids_win_over_a_lone_decision() {
+        let propagators = Propagators::new(&[B3, TraceContext]);
+        let request = Request::new(&[("b3", "0")]);
+        let carrier = request.carrier();
+        let extraction = propagators.extract(&carrier);
+        assert_eq!(extraction.parent, None);
+        assert_eq!(
+            extraction.decision_without_ids,
+            Some(ParentDecision::NotSampled)
+        );
+
+        let request = Request::new(&[("b3", "0"), ("traceparent", TRACEPARENT)]);
+        let carrier = request.carrier();
+        let extraction = propagators.extract(&carrier);
+        assert_eq!(
+            extraction.parent.map(|parent| parent.decision),
+            Some(ParentDecision::Sampled)
+        );
+        assert_eq!(extraction.decision_without_ids, None);
+    }
+
+    #[test]
+    fn what_is_malformed_is_noted_by_format() {
+        let kinds = [TraceContext, B3, Jaeger, PropagatorKind::Baggage];
+        let request = Request::new(&[
+            ("traceparent", "junk"),
+            ("tracestate", "JUNK"),
+            ("b3", "junk"),
+            ("x-b3-traceid", "junk"),
+            ("uber-trace-id", "junk"),
+            ("baggage", "junk"),
+        ]);
+        let carrier = request.carrier();
+        let extraction = Propagators::new(&kinds).extract(&carrier);
+        assert_eq!(
+            extraction.malformed.iter().collect::<Vec<_>>(),
+            [
+                (Format::TraceContext, MalformedReason::WrongLength),
+                (Format::B3, MalformedReason::WrongLength),
+                (Format::B3Multi, MalformedReason::Incomplete),
+                (Format::Jaeger, MalformedReason::BadSeparator),
+                (Format::Baggage, MalformedReason::BadSeparator),
+            ],
+            "tracestate is not looked at without a traceparent"
+        );
+        let request = Request::new(&[("traceparent", TRACEPARENT), ("tracestate", "JUNK")]);
+        let carrier = request.carrier();
+        let extraction = Propagators::new(&kinds).extract(&carrier);
+        assert!(
+            extraction
+                .parent
+                .is_some_and(|parent| parent.trace_state.is_empty())
+        );
+        assert_eq!(
+            extraction.malformed.iter().collect::<Vec<_>>(),
+            [(Format::TraceState, MalformedReason::BadKey)],
+            "an invalid tracestate does not take the traceparent with it"
+        );
+    }
+
+    #[test]
+    fn all_listed_formats_are_written_and_no_others() {
+        let stale: &[(&str, &str)] = &[
+            ("b3", B3_SINGLE),
+            ("traceparent", TRACEPARENT),
+            ("tracestate", "a=1"),
+            ("uber-trace-id", UBER),
+            ("uberctx-user", "42"),
+        ];
+        let table: &[(&[PropagatorKind], &[(&str, &str)], &[(&str, &str)], &str)] = &[
+            (&[], stale, stale, "nothing is listed"),
+            (
+                &[PropagatorKind::Baggage],
+                stale,
+                stale,
+                "only baggage is listed",
+            ),
+            (
+                &[TraceContext],
+                stale,
+                &[
+                    ("b3", B3_SINGLE),
+                    ("traceparent", NEW_TRACEPARENT),
+                    ("tracestate", "a=1"),
+                    ("uber-trace-id", UBER),
+                    ("uberctx-user", "42"),
+                ],
+                "other formats pass untouched",
+            ),
+            (
+                &[B3, TraceContext, Jaeger],
+                stale,
+                &[
+                    ("b3", NEW_B3),
+                    ("traceparent", NEW_TRACEPARENT),
+                    (
+                        "uber-trace-id",
+                        "0000000000000000000000000000000a:000000000000000b:0:1",
+                    ),
+                    ("uberctx-user", "42"),
+                ],
+                "the parent is B3's, so W3C's tracestate is stale; uberctx stays",
+            ),
+            (
+                &[TraceContext],
+                &[("traceparent", "junk"), ("tracestate", "a=1")],
+                &[("traceparent", NEW_TRACEPARENT)],
+                "a new trace takes no tracestate along",
+            ),
+            (
+                &[TraceContext],
+                &[("tracestate", "a=1")],
+                &[("traceparent", NEW_TRACEPARENT)],
+                "a tracestate alone says nothing",
+            ),
+            (
+                &[TraceContext],
+                &[("traceparent", TRACEPARENT), ("traceparent", TRACEPARENT)],
+                &[("traceparent", NEW_TRACEPARENT)],
+                "repeated lines become one",
+            ),
+            (
+                &[TraceContext],
+                &[
+                    ("traceparent", TRACEPARENT),
+                    ("tracestate", "a=1 , b=2"),
+                    ("tracestate", "c=3"),
+                ],
+                &[
+                    ("traceparent", NEW_TRACEPARENT),
+                    ("tracestate", "a=1 , b=2"),
+                    ("tracestate", "c=3"),
+                ],
+                "a tracestate that needs no change keeps its lines and its white space",
+            ),
+            (
+                &[TraceContext],
+                &[
+                    ("traceparent", TRACEPARENT),
+                    ("tracestate", "a=1"),
+                    ("tracestate", "a=2"),
+                ],
+                &[("traceparent", NEW_TRACEPARENT), ("tracestate", "a=1")],
+                "one that does becomes one line",
+            ),
+            (
+                &[TraceContext],
+                &[("traceparent", TRACEPARENT), ("tracestate", "A=1")],
+                &[("traceparent", NEW_TRACEPARENT)],
+                "an invalid tracestate is discarded",
+            ),
+            (
+                &[TraceContext, B3],
+                &[],
+                &[("b3", NEW_B3), ("traceparent", NEW_TRACEPARENT)],
+                "nothing came",
+            ),
+            (
+                &[B3Multi],
+                &[
+                    ("x-b3-flags", "1"),
+                    ("x-b3-parentspanid", "3333333333333333"),
+                    ("x-b3-sampled", "true"),
+                    ("x-b3-spanid", "3333333333333333"),
+                    ("x-b3-traceid", "3333333333333333"),
+                ],
+                &[
+                    ("x-b3-sampled", "1"),
+                    ("x-b3-spanid", NEW_SPAN),
+                    ("x-b3-traceid", NEW_TRACE),
+                ],
+                "stale flags and parent go",
+            ),
+            (
+                &[B3Multi],
+                &[("b3", "0")],
+                &[
+                    ("b3", NEW_B3),
+                    ("x-b3-sampled", "1"),
+                    ("x-b3-spanid", NEW_SPAN),
+                    ("x-b3-traceid", NEW_TRACE),
+                ],
+                "the other encoding would be read first by the next, so it is overwritten",
+            ),
+            (
+                &[B3],
+                &[
+                    ("x-b3-sampled", "0"),
+                    ("x-b3-spanid", "3333333333333333"),
+                    ("x-b3-traceid", "3333333333333333"),
+                ],
+                &[
+                    ("b3", NEW_B3),
+                    ("x-b3-sampled", "1"),
+                    ("x-b3-spanid", NEW_SPAN),
+                    ("x-b3-traceid", NEW_TRACE),
+                ],
+                "and so the other way round",
+            ),
+            (
+                &[B3],
+                &[],
+                &[("b3", NEW_B3)],
+                "an encoding that is neither listed nor there is not written",
+            ),
+        ];
+        for (kinds, headers, expected, why) in table {
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            assert_eq!(through(kinds, headers), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn decisions_as_each_format_writes_them() {
+        let kinds = [TraceContext, B3, B3Multi, Jaeger];
+        // sampled, debug, random: flags of traceparent, state of b3, x-b3-sampled, x-b3-flags, flags of Jaeger
+        let table = [
+            (false, false, false, "-00", "-0", Some("0"), None, ":0"),
+            (true, false, false, "-01", "-1", Some("1"), None, ":1"),
+            (false, false, true, "-02", "-0", Some("0"), None, ":0"),
+            (true, false, true, "-03", "-1", Some("1"), None, ":1"),
+            (true, true, true, "-03", "-d", None, Some("1"), ":3"),
+            (false, true, false, "-00", "-d", None, Some("1"), ":3"),
+        ];
+        for (sampled, debug, random, w3c, single, multi, flags, jaeger) in table {
+            let context = OutgoingContext {
+                sampled,
+                debug,
+                random,
+                ..outgoing(&TraceState::EMPTY)
+            };
+            let mut request = Request::default();
+            let mut edits = Vec::new();
+            Propagators::new(&kinds).inject(&context, &request.carrier(), &mut edits);
+            request.apply(&edits);
+            let ends = |name: &str, end: &str| {
+                request.lines(name).iter().all(|value| value.ends_with(end))
+            };
+            assert!(
+                ends("traceparent", w3c) && ends("b3", single) && ends("uber-trace-id", jaeger),
+                "{request:?}"
+            );
+            assert_eq!(
+                request.lines("x-b3-sampled").first().map(String::as_str),
+                multi
+            );
+            assert_eq!(
+                request.lines("x-b3-flags").first().map(String::as_str),
+                flags
+            );
+        }
+    }
+
+    #[test]
+    fn own_trace_state_member_is_written_in_front() {
+        let mut request = Request::new(&[
+            ("traceparent", TRACEPARENT),
+            ("tracestate", "a=1"),
+            ("tracestate", "own=0"),
+        ]);
+        let propagators = Propagators::new(&[TraceContext]);
+        for _ in 0..2 {
+            let mut edits = Vec::new();
+            {
+                let carrier = request.carrier();
+                let parent = propagators.extract(&carrier).parent.unwrap();
+                let context = OutgoingContext {
+                    own_trace_state_member: Some(("own", "1")),
+                    ..outgoing(&parent.trace_state)
+                };
+                propagators.inject(&context, &carrier, &mut edits);
+            }
+            request.apply(&edits);
+            assert_eq!(request.lines("tracestate"), ["own=1,a=1"]);
+        }
+    }
+
+    #[test]
+    fn a_64_bit_trace_stays_the_same_trace() {
+        let request = Request::new(&[
+            ("x-b3-traceid", "64fe8b2a57d3eff7"),
+            ("x-b3-spanid", "e457b5a2e4d86bd1"),
+        ]);
+        let carrier = request.carrier();
+        let propagators = Propagators::new(&[B3Multi]);
+        let parent = propagators.extract(&carrier).parent.unwrap();
+        assert_eq!(parent.decision, ParentDecision::Deferred);
+        let mut edits = Vec::new();
+        let context = OutgoingContext {
+            trace_id: parent.trace_id,
+            ..outgoing(&parent.trace_state)
+        };
+        propagators.inject(&context, &carrier, &mut edits);
+        let mut next = request.clone();
+        next.apply(&edits);
+        assert_eq!(
+            next.lines("x-b3-traceid"),
+            ["000000000000000064fe8b2a57d3eff7"]
+        );
+    }
+
+    #[test]
+    fn only_propagation_headers_are_ours() {
+        let mut carrier = Carrier::default();
+        for name in [
+            "traceparent",
+            "tracestate",
+            "baggage",
+            "b3",
+            "x-b3-traceid",
+            "x-b3-spanid",
+            "x-b3-sampled",
+        ] {
+            assert!(carrier.observe(name.as_bytes(), b""), "{name}");
+        }
+        for name in ["x-b3-parentspanid", "x-b3-flags", "uber-trace-id"] {
+            assert!(carrier.observe(name.as_bytes(), b""), "{name}");
+        }
+        for name in [
+            "",
+            "host",
+            "trace-parent",
+            "uberctx-user",
+            "x-b3",
+            "x-request-id",
+            ":path",
+        ] {
+            assert!(!carrier.observe(name.as_bytes(), b""), "{name}");
+        }
     }
 }

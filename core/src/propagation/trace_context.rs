@@ -109,3 +109,262 @@ pub(super) fn inject(
         }),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::too_many_lines, reason = "tables")]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::super::testing::Request;
+    use super::*;
+
+    const TRACE: &str = "12345678901234567890123456789012";
+    const SPAN: &str = "1234567890123456";
+
+    fn read(value: &str) -> Outcome {
+        extract(&Request::new(&[("traceparent", value)]).carrier())
+    }
+
+    #[test]
+    fn valid() {
+        use ParentDecision::{NotSampled, Sampled};
+        let table = [
+            (
+                "00",
+                "00",
+                "",
+                NotSampled,
+                false,
+                "not sampled is a decision",
+            ),
+            ("00", "01", "", Sampled, false, "sampled"),
+            ("00", "02", "", NotSampled, true, "random, not sampled"),
+            ("00", "03", "", Sampled, true, "random and sampled"),
+            ("00", "ff", "", Sampled, true, "unknown flags say nothing"),
+            (
+                "00",
+                "fc",
+                "",
+                NotSampled,
+                false,
+                "unknown flags alone say nothing",
+            ),
+            (
+                "cc",
+                "01",
+                "",
+                Sampled,
+                false,
+                "a higher version of the same length",
+            ),
+            (
+                "01",
+                "03",
+                "-",
+                Sampled,
+                true,
+                "a higher version with an empty field behind",
+            ),
+            (
+                "cc",
+                "01",
+                "-what-the-future-will-be-like",
+                Sampled,
+                false,
+                "a higher version with fields behind",
+            ),
+            (
+                "fe",
+                "00",
+                "-\u{e9}",
+                NotSampled,
+                false,
+                "what is behind is not looked at",
+            ),
+        ];
+        for (version, flags, rest, decision, random, why) in table {
+            let expected = Found::Ids {
+                trace_id: TraceId::from_lower_hex(TRACE.as_bytes()).unwrap(),
+                span_id: SpanId::from_lower_hex(SPAN.as_bytes()).unwrap(),
+                decision,
+                random,
+            };
+            assert_eq!(
+                read(&format!("{version}-{TRACE}-{SPAN}-{flags}{rest}")),
+                Ok(expected),
+                "{why}"
+            );
+        }
+    }
+
+    #[test]
+    fn invalid() {
+        use MalformedReason::{BadCharacter, BadSeparator, BadVersion, WrongLength, ZeroId};
+        let table = [
+            (String::new(), WrongLength, "empty"),
+            (format!("00-{TRACE}-{SPAN}-0"), WrongLength, "54 bytes"),
+            (
+                format!("00-{TRACE}-{SPAN}-01."),
+                WrongLength,
+                "version 00 has nothing behind the flags",
+            ),
+            (
+                format!("00-{TRACE}-{SPAN}-01-what-the-future-will-be-like"),
+                WrongLength,
+                "not even after a dash",
+            ),
+            (
+                format!("00-{TRACE}-{SPAN}-01-"),
+                WrongLength,
+                "not even a dash",
+            ),
+            (
+                format!("cc-{TRACE}-{SPAN}-01.what"),
+                BadSeparator,
+                "a higher version goes on with a dash",
+            ),
+            (
+                format!("cc-{TRACE}-{SPAN}-011"),
+                BadSeparator,
+                "three digits of flags",
+            ),
+            (
+                format!("cc-{TRACE}-{SPAN}-"),
+                WrongLength,
+                "a higher version that is too short",
+            ),
+            (
+                format!("ff-{TRACE}-{SPAN}-01"),
+                BadVersion,
+                "ff is forbidden",
+            ),
+            (
+                format!("ff-{TRACE}-{SPAN}-01-x"),
+                BadVersion,
+                "ff is forbidden, whatever follows",
+            ),
+            (
+                format!("FE-{TRACE}-{SPAN}-01"),
+                BadCharacter,
+                "an upper-case version",
+            ),
+            (
+                format!(".0-{TRACE}-{SPAN}-01"),
+                BadCharacter,
+                "a dot in the version",
+            ),
+            (
+                format!("0.-{TRACE}-{SPAN}-01"),
+                BadCharacter,
+                "a dot in the version, behind",
+            ),
+            (
+                format!("000-{TRACE}-{SPAN}-01"),
+                BadSeparator,
+                "a version of three digits",
+            ),
+            (
+                format!("0-{TRACE}-{SPAN}-01"),
+                WrongLength,
+                "a version of one digit",
+            ),
+            (
+                format!("0-{TRACE}-{SPAN}-011"),
+                BadSeparator,
+                "a version of one digit, 55 bytes in all",
+            ),
+            (
+                format!("00-{}-{SPAN}-01", "0".repeat(32)),
+                ZeroId,
+                "trace id of zeros",
+            ),
+            (
+                format!("00-{TRACE}-{}-01", "0".repeat(16)),
+                ZeroId,
+                "span id of zeros",
+            ),
+            (
+                format!("00-.{}-{SPAN}-01", &TRACE[1..]),
+                BadCharacter,
+                "a dot in the trace id",
+            ),
+            (
+                format!("00-{}-{SPAN}-01", TRACE.replace('1', "A")),
+                BadCharacter,
+                "upper case in the trace id",
+            ),
+            (
+                format!("00-{TRACE}3-{SPAN}-01"),
+                BadSeparator,
+                "33 digits of trace id",
+            ),
+            (
+                format!("00-{TRACE}3-{}-01", &SPAN[1..]),
+                BadSeparator,
+                "33 and 15 digits: the length is right",
+            ),
+            (
+                format!("00-{}-{SPAN}-01", &TRACE[1..]),
+                WrongLength,
+                "31 digits of trace id",
+            ),
+            (
+                format!("00-{TRACE}-{}.-01", &SPAN[1..]),
+                BadCharacter,
+                "a dot in the span id",
+            ),
+            (
+                format!("00-{TRACE}-{}-01", SPAN.replace('1', "A")),
+                BadCharacter,
+                "upper case in the span id",
+            ),
+            (
+                format!("00-{TRACE}-{SPAN}-.0"),
+                BadCharacter,
+                "a dot in the flags",
+            ),
+            (
+                format!("00-{TRACE}-{SPAN}-0A"),
+                BadCharacter,
+                "upper case in the flags",
+            ),
+            (
+                format!("00_{TRACE}_{SPAN}_01"),
+                BadSeparator,
+                "other separators",
+            ),
+            (
+                format!(" 00-{TRACE}-{SPAN}-01"),
+                BadSeparator,
+                "white space is the host's to strip",
+            ),
+            (
+                format!("00-{TRACE}-{SPAN}-01 "),
+                WrongLength,
+                "behind as well",
+            ),
+            (
+                format!("00-{}-{SPAN}-01", "\u{e9}".repeat(16)),
+                BadCharacter,
+                "not ASCII",
+            ),
+            ("0".repeat(60_000), BadSeparator, "60 KB"),
+            (
+                format!("00-{TRACE}-{SPAN}-01,00-{TRACE}-{SPAN}-01"),
+                WrongLength,
+                "two values, joined",
+            ),
+        ];
+        for (value, reason, why) in table {
+            assert_eq!(read(&value), Err(reason), "{why}");
+        }
+    }
+
+    #[test]
+    fn repeated_lines_are_ambiguous() {
+        let value = format!("00-{TRACE}-{SPAN}-01");
+        let request = Request::new(&[("traceparent", &value), ("traceparent", &value)]);
+        assert_eq!(extract(&request.carrier()), Err(MalformedReason::Repeated));
+    }
+}
