@@ -1,0 +1,7 @@
+//! Small HTTP services in this process, to stand behind Envoy.
+
+mod http;
+mod raw;
+
+pub use http::{ReceivedHead, Service};
+pub use raw::{RawUpstream, Step};

@@ -1,0 +1,1 @@
+//! Received spans as a picture for a terminal.
