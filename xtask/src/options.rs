@@ -50,8 +50,16 @@ impl<'a> Options<'a> {
 
 /// `, did you mean ...?` with the nearest known word, or nothing when none is near.
 pub(crate) fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    // Who types the beginning of a word means that word.
+    let steps_to = |candidate: &str| {
+        if word.len() > 2 && candidate.starts_with(word) {
+            1
+        } else {
+            distance(word, candidate)
+        }
+    };
     let nearest = known
-        .map(|candidate| (distance(word, candidate), candidate))
+        .map(|candidate| (steps_to(candidate), candidate))
         .min();
     match nearest {
         Some((steps, candidate)) if steps <= 1 + word.len() / 4 => {

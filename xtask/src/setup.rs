@@ -10,6 +10,7 @@ use crate::progress::Steps;
 use crate::test_runner::TestRunner;
 use crate::wasm_toolchain::{NODE, WASI, WasmToolchain};
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Something that a command needs before it can start.
@@ -85,6 +86,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
 
 /// Sets up what is needed, or fails with the first step that does.
 pub(crate) fn setup(places: &Places, needs: &[Need]) -> Result<Ready> {
+    clear_leftovers(places);
     let mut ready = Ready::default();
     let mut steps = Steps::new(needs.len());
     for need in needs {
@@ -95,14 +97,9 @@ pub(crate) fn setup(places: &Places, needs: &[Need]) -> Result<Ready> {
 
 /// Sets up what is needed, shows what failed, and goes on without it.
 pub(crate) fn setup_what_can_be(places: &Places, needs: &[Need]) -> Result<Ready> {
+    clear_leftovers(places);
     let mut ready = Ready::default();
     let mut steps = Steps::new(needs.len());
-    std::fs::create_dir_all(&places.home).with_context(|| {
-        format!(
-            "cannot create {} (MESHSPAN_HOME names another place)",
-            places.home.display()
-        )
-    })?;
     for need in needs {
         if let Err(error) = meet(places, *need, &mut steps, &mut ready) {
             eprintln!("{}\n", crate::describe(&error));
@@ -110,6 +107,27 @@ pub(crate) fn setup_what_can_be(places: &Places, needs: &[Need]) -> Result<Ready
         }
     }
     Ok(ready)
+}
+
+/// Clears away what a run that was cut off left half done.
+fn clear_leftovers(places: &Places) {
+    let Ok(entries) = std::fs::read_dir(&places.home) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some((_, process)) = name
+            .strip_prefix("partial-")
+            .and_then(|rest| rest.rsplit_once('-'))
+        else {
+            continue;
+        };
+        // Another run may be at work; where that cannot be told, nothing is touched.
+        let can_tell = Path::new("/proc/self").exists();
+        if can_tell && !Path::new("/proc").join(process).exists() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn meet(places: &Places, need: Need, steps: &mut Steps, ready: &mut Ready) -> Result<()> {

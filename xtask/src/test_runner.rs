@@ -39,8 +39,8 @@ impl TestRunner {
         ));
         install(places, &version, &folder).with_context(|| {
             format!(
-                "{NAME} {version} could not be installed; this needs crates.io. To go on without: \
-                 `cargo xtask test` skips nothing but what runs in Node"
+                "{NAME} {version} could not be installed; this needs crates.io, once. \
+                 Without it, only the part `node` of `cargo xtask test` cannot run"
             )
         })?;
         Ok((
@@ -54,25 +54,30 @@ fn install(places: &Places, version: &str, folder: &Path) -> Result<()> {
     let partial = places
         .home
         .join(format!("partial-wasm-bindgen-{}", std::process::id()));
-    let mut command = Command::new(cargo());
-    // Without optimization: it runs for a moment, and compiling it is what takes the time.
-    command
-        .args([
+    let log = places.log("wasm-bindgen")?;
+    let run = |locked: bool| {
+        let mut command = Command::new(cargo());
+        command.args([
             "install",
             "wasm-bindgen-cli",
-            "--locked",
-            "--debug",
             "--bin",
             NAME,
             "--version",
             version,
-            "--root",
-        ])
-        .arg(&partial)
-        .env("CARGO_TARGET_DIR", places.home.join("build/wasm-bindgen"))
-        .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        .current_dir(&places.home);
-    let installed = run_logged(&mut command, &places.log("wasm-bindgen")?).and_then(|()| {
+        ]);
+        // Without optimization: it runs for a moment, and compiling it is what takes the time.
+        command
+            .arg("--debug")
+            .env("CARGO_PROFILE_DEV_DEBUG", "false");
+        command.env("CARGO_TARGET_DIR", places.home.join("build/wasm-bindgen"));
+        command
+            .args(locked.then_some("--locked"))
+            .arg("--root")
+            .arg(&partial);
+        run_logged(command.current_dir(&places.home), &log)
+    };
+    // A mirror may lack a version that the package's own lock file names.
+    let installed = run(true).or_else(|_| run(false)).and_then(|()| {
         let _ = fs::remove_dir_all(folder);
         fs::rename(&partial, folder)
             .with_context(|| format!("cannot move it to {}", folder.display()))
