@@ -190,7 +190,12 @@ fn digits(text: &[u8], lengths: &[usize]) -> Result<u128, MalformedReason> {
 }
 
 #[cfg(test)]
-#[allow(clippy::type_complexity, clippy::too_many_lines, reason = "tables")]
+#[allow(
+    clippy::type_complexity,
+    clippy::too_many_lines,
+    clippy::unnecessary_wraps,
+    reason = "tables"
+)]
 mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
