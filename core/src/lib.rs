@@ -33,13 +33,21 @@
 
 pub mod attribute;
 pub mod config;
+pub mod counter;
 pub mod export;
 pub mod header;
 pub mod hex;
 pub mod http;
+pub mod log_line;
 pub mod masking;
+pub mod otlp;
+pub mod plugin;
 pub mod propagation;
+mod protobuf;
+pub mod resource;
 pub mod sampling;
+pub mod semconv;
+pub mod span;
 pub mod trace;
 
 /// The version of this build: the package version and, where it is known, the commit.

@@ -1,1 +1,17 @@
-//! TODO
+//! Export: from finished spans to requests for the host to send, and from its answers to counters.
+//!
+//! Nothing here sends anything. A [`BatchProcessor`] is pushed spans, polled for a request, and told how that
+//! went, each time with the time it is now; the host does the rest. One processor has one queue and one exporter.
+//!
+//! Sources: OpenTelemetry specification, Trace SDK, "Batching processor"; OTLP specification 1.x, "OTLP/gRPC",
+//! "OTLP/HTTP" and "Partial Success".
+
+mod grpc;
+mod processor;
+mod queue;
+mod request;
+mod response;
+
+pub use processor::{BatchProcessor, DispatchError, Wakeup};
+pub use request::ExportRequest;
+pub use response::{ExportOutcome, ExportResponse};

@@ -3,7 +3,9 @@
 //! Sources: W3C Trace Context Level 2 (§3.2 traceparent) and the OpenTelemetry trace API (`SpanContext`).
 
 mod decision;
+mod generator;
 mod id;
 
 pub use decision::ParentDecision;
+pub use generator::IdGenerator;
 pub use id::{SpanId, TraceId};

@@ -22,3 +22,5 @@ pub enum HeaderEdit {
         name: Cow<'static, str>,
     },
 }
+
+pub mod pairs;

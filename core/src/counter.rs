@@ -1,0 +1,201 @@
+//! What the filter counts about itself. Increments are kept here and handed to the host in one go at the tick, so
+//! that counting costs a request nothing but an addition.
+
+use std::borrow::Cow;
+
+use crate::propagation::{Format, MalformedReason};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])* $variant:ident => $name:literal,)*) => {
+        /// One counter. A closed set, so no traffic can add a series.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Counter {
+            /// All of them, in the order of their discriminants.
+            pub const ALL: &'static [Counter] = &[$(Counter::$variant,)*];
+
+            /// The metric's name, in Prometheus' spelling.
+            pub const fn name(self) -> &'static str {
+                match self { $(Counter::$variant => $name,)* }
+            }
+        }
+
+        /// How many counters there are.
+        const COUNT: usize = Counter::ALL.len();
+    };
+}
+
+counters! {
+    /// Streams seen, recorded or not.
+    Streams => "meshspan_streams_total",
+    /// Streams of which only the end was seen (local replies, protocol errors).
+    StreamsLogOnly => "meshspan_streams_log_only_total",
+    /// Spans that were begun as recorded.
+    SpansStarted => "meshspan_spans_started_total",
+    /// Requests that the sampler decided against.
+    SpansNotSampled => "meshspan_spans_not_sampled_total",
+    /// Spans that a backend took.
+    SpansExported => "meshspan_spans_exported_total",
+    /// Spans dropped because a queue was full.
+    SpansDroppedQueueFull => "meshspan_spans_dropped_queue_full_total",
+    /// Spans dropped because the request that carried them failed.
+    SpansDroppedRequestFailed => "meshspan_spans_dropped_request_failed_total",
+    /// Spans dropped because the exporter's cluster does not exist.
+    SpansDroppedNoCluster => "meshspan_spans_dropped_no_cluster_total",
+    /// Spans that the backend reported as rejected (partial success).
+    SpansRejected => "meshspan_spans_rejected_total",
+    /// Spans that were still queued when the filter had to go.
+    SpansDroppedShutdown => "meshspan_spans_dropped_shutdown_total",
+    /// Recorded streams whose context went away without a log callback.
+    SpansDroppedNoLog => "meshspan_spans_dropped_no_log_total",
+    /// Export requests sent.
+    ExportRequests => "meshspan_export_requests_total",
+    /// Export requests that failed: refused, timed out, or answered with an error.
+    ExportRequestsFailed => "meshspan_export_requests_failed_total",
+    /// Answers to export requests that could not be read; their spans count as exported.
+    ExportResponsesMalformed => "meshspan_export_responses_malformed_total",
+    /// Attributes left out because a span was at its limit.
+    AttributesDropped => "meshspan_attributes_dropped_total",
+    /// Parents taken from `traceparent`.
+    ExtractedTraceContext => "meshspan_propagation_extracted_tracecontext_total",
+    /// Parents taken from `b3`.
+    ExtractedB3 => "meshspan_propagation_extracted_b3_total",
+    /// Parents taken from the `x-b3-*` headers.
+    ExtractedB3Multi => "meshspan_propagation_extracted_b3multi_total",
+    /// Parents taken from `uber-trace-id`.
+    ExtractedJaeger => "meshspan_propagation_extracted_jaeger_total",
+    /// Host calls that did not answer Ok where Ok was needed.
+    HostCallsFailed => "meshspan_host_calls_failed_total",
+    /// Header maps from the host that could not be read.
+    HeaderMapsMalformed => "meshspan_header_maps_malformed_total",
+}
+
+/// One series to count: a plain counter, or one of the closed set of what can be wrong with a trace header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Series {
+    /// A plain counter.
+    Counter(Counter),
+    /// A header that was malformed, by format and reason.
+    Malformed(Format, MalformedReason),
+}
+
+impl Series {
+    /// How many series there can be.
+    pub const COUNT: usize = COUNT + Format::COUNT * MalformedReason::COUNT;
+
+    /// A number below [`COUNT`](Self::COUNT), the same for the same series.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Counter(counter) => counter as usize,
+            Self::Malformed(format, reason) => malformed_index(format, reason).saturating_add(COUNT),
+        }
+    }
+
+    /// The metric's name, in Prometheus' spelling.
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            Self::Counter(counter) => Cow::Borrowed(counter.name()),
+            Self::Malformed(format, reason) => {
+                let (format, reason) = (format.as_str(), reason.as_str());
+                Cow::Owned(format!("meshspan_propagation_malformed_{format}_{reason}_total"))
+            }
+        }
+    }
+}
+
+const fn malformed_index(format: Format, reason: MalformedReason) -> usize {
+    (format as usize).saturating_mul(MalformedReason::COUNT).saturating_add(reason as usize)
+}
+
+/// Increments not yet handed to the host.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    pending: [u64; COUNT],
+    malformed: [u64; Format::COUNT * MalformedReason::COUNT],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { pending: [0; COUNT], malformed: [0; Format::COUNT * MalformedReason::COUNT] }
+    }
+}
+
+impl Counters {
+    /// Counts `by` more.
+    pub fn add(&mut self, counter: Counter, by: u64) {
+        if let Some(pending) = self.pending.get_mut(counter as usize) {
+            *pending = pending.saturating_add(by);
+        }
+    }
+
+    /// Counts one more.
+    pub fn increment(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts one more malformed header.
+    pub fn increment_malformed(&mut self, format: Format, reason: MalformedReason) {
+        if let Some(pending) = self.malformed.get_mut(malformed_index(format, reason)) {
+            *pending = pending.saturating_add(1);
+        }
+    }
+
+    /// What has been counted and not yet taken.
+    pub fn pending(&self, counter: Counter) -> u64 {
+        self.pending.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    /// Takes every increment that is not zero.
+    pub fn take(&mut self) -> impl Iterator<Item = (Series, u64)> {
+        let taken = core::mem::take(self);
+        let malformed = Format::ALL
+            .iter()
+            .flat_map(|format| MalformedReason::ALL.iter().map(|reason| Series::Malformed(*format, *reason)));
+        let plain = Counter::ALL.iter().map(|counter| Series::Counter(*counter));
+        plain.zip(taken.pending).chain(malformed.zip(taken.malformed)).filter(|(_, by)| *by > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn names_are_prometheus_counters_and_unique() {
+        let mut counters = Counters::default();
+        for counter in Counter::ALL {
+            counters.increment(*counter);
+        }
+        for format in Format::ALL {
+            for reason in MalformedReason::ALL {
+                counters.increment_malformed(*format, *reason);
+            }
+        }
+        let series: Vec<_> = counters.take().map(|(series, _)| series).collect();
+        let indices: Vec<_> = series.iter().map(|series| series.index()).collect();
+        assert_eq!(indices, (0..Series::COUNT).collect::<Vec<_>>());
+        let mut names: Vec<_> = series.iter().map(|series| series.name()).collect();
+        for name in &names {
+            assert!(name.starts_with("meshspan_") && name.ends_with("_total"), "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'));
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Series::COUNT);
+    }
+
+    #[test]
+    fn what_is_taken_is_gone() {
+        let mut counters = Counters::default();
+        counters.add(Counter::SpansStarted, 2);
+        counters.increment(Counter::SpansStarted);
+        assert_eq!(counters.take().collect::<Vec<_>>(), [(Series::Counter(Counter::SpansStarted), 3)]);
+        assert_eq!(counters.take().count(), 0);
+    }
+}

@@ -1,0 +1,115 @@
+//! An export request, ready for the host to send.
+
+use std::rc::Rc;
+
+use super::grpc;
+use crate::config::{ExporterConfig, OtlpProtocol};
+use crate::otlp::TraceEnvelope;
+
+/// The method of OTLP's trace service (opentelemetry-proto, collector/trace/v1).
+const EXPORT_METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// What the host is asked to send: an HTTP request to a cluster. For OTLP/gRPC it is gRPC's HTTP/2 request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportRequest {
+    /// The Envoy cluster.
+    pub cluster: Rc<str>,
+    /// All header lines, pseudo-headers first.
+    pub headers: Rc<[(String, String)]>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// How long to wait for the answer, ms; 0: without end.
+    pub timeout_ms: u32,
+}
+
+/// What every request of one exporter shares, made once.
+#[derive(Clone, Debug)]
+pub(super) struct RequestTemplate {
+    cluster: Rc<str>,
+    headers: Rc<[(String, String)]>,
+    protocol: OtlpProtocol,
+    timeout_ms: u32,
+    envelope: Rc<TraceEnvelope>,
+}
+
+impl RequestTemplate {
+    pub(super) fn new(exporter: &ExporterConfig, export_timeout_ms: u32, envelope: Rc<TraceEnvelope>) -> Self {
+        let endpoint = &exporter.endpoint;
+        let path = match exporter.protocol {
+            OtlpProtocol::Grpc => format!("{}{EXPORT_METHOD}", endpoint.path),
+            OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => endpoint.path.clone(),
+        };
+        let mut headers: Vec<(String, String)> = [
+            (":method", "POST"),
+            (":path", path.as_str()),
+            (":authority", endpoint.authority.as_str()),
+            (":scheme", endpoint.scheme),
+        ]
+        .into_iter()
+        .chain(match exporter.protocol {
+            OtlpProtocol::Grpc => [("content-type", "application/grpc"), ("te", "trailers")].as_slice().iter().copied(),
+            OtlpProtocol::HttpProtobuf => [("content-type", "application/x-protobuf")].as_slice().iter().copied(),
+            OtlpProtocol::HttpJson => [("content-type", "application/json")].as_slice().iter().copied(),
+        })
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+        headers.push(("user-agent".to_owned(), format!("OTel-OTLP-Exporter-meshspan/{}", env!("CARGO_PKG_VERSION"))));
+        headers.extend(exporter.headers.iter().cloned());
+        // 0 is "no limit" in both; the smaller of two limits holds.
+        let timeout_ms = match (exporter.timeout_ms, export_timeout_ms) {
+            (0, other) | (other, 0) => other,
+            (one, other) => one.min(other),
+        };
+        Self {
+            cluster: Rc::from(endpoint.cluster.as_str()),
+            headers: headers.into(),
+            protocol: exporter.protocol,
+            timeout_ms,
+            envelope,
+        }
+    }
+
+    pub(super) const fn protocol(&self) -> OtlpProtocol {
+        self.protocol
+    }
+
+    pub(super) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The request for these encoded spans; `None` if they cannot be framed.
+    pub(super) fn request(&self, spans: &[u8]) -> Option<ExportRequest> {
+        let mut body = Vec::new();
+        match self.protocol {
+            OtlpProtocol::Grpc => {
+                body.resize(grpc::FRAME_HEAD, 0);
+                self.envelope.put_request(&mut body, spans);
+                if !grpc::finish_frame(&mut body) {
+                    return None;
+                }
+            }
+            OtlpProtocol::HttpProtobuf => self.envelope.put_request(&mut body, spans),
+            OtlpProtocol::HttpJson => {
+                let mut protobuf = Vec::new();
+                self.envelope.put_request(&mut protobuf, spans);
+                body = to_json(&protobuf)?;
+            }
+        }
+        Some(ExportRequest {
+            cluster: Rc::clone(&self.cluster),
+            headers: Rc::clone(&self.headers),
+            body,
+            timeout_ms: self.timeout_ms,
+        })
+    }
+}
+
+/// OTLP's JSON mapping of an encoded `ExportTraceServiceRequest`. Slower than protobuf, and rare: read back by
+/// `opentelemetry-proto` and written by its serializer, which knows the mapping's exceptions.
+fn to_json(protobuf: &[u8]) -> Option<Vec<u8>> {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message;
+
+    let request = ExportTraceServiceRequest::decode(protobuf).ok()?;
+    serde_json::to_vec(&request).ok()
+}

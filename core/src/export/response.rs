@@ -1,0 +1,168 @@
+//! What a backend answered to an export request.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+
+use super::grpc;
+use crate::config::OtlpProtocol;
+use crate::header::HeaderLine;
+
+/// An answer as the host has it. A request that failed on the way has no headers at all.
+#[derive(Clone, Copy, Debug)]
+pub struct ExportResponse<'a> {
+    /// Response headers, with `:status`.
+    pub headers: &'a [HeaderLine<'a>],
+    /// The whole body.
+    pub body: &'a [u8],
+    /// Response trailers.
+    pub trailers: &'a [HeaderLine<'a>],
+}
+
+/// What became of the spans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExportOutcome {
+    /// The backend has them, all but `rejected`.
+    Accepted {
+        /// From a partial success.
+        rejected: u64,
+        /// The backend's words, when it had some.
+        message: String,
+        /// The answer said success and its body could not be read.
+        malformed: bool,
+    },
+    /// It does not have them.
+    Failed {
+        /// One line for the log: what was answered.
+        reason: String,
+    },
+}
+
+/// The longest text that is taken from a backend into a log line, in bytes.
+const MAX_MESSAGE: usize = 256;
+
+impl ExportResponse<'_> {
+    /// Reads the answer as `protocol` has it.
+    pub fn read(&self, protocol: OtlpProtocol) -> ExportOutcome {
+        let Some(status) = find(self.headers, b":status") else {
+            return ExportOutcome::Failed { reason: "no answer (connection refused, reset or timed out)".to_owned() };
+        };
+        if protocol == OtlpProtocol::Grpc { self.read_grpc(status) } else { self.read_http(status, protocol) }
+    }
+
+    fn read_grpc(&self, status: &[u8]) -> ExportOutcome {
+        // gRPC's status is in the trailers, or in the headers of an answer that has nothing else.
+        let grpc_status = find(self.trailers, b"grpc-status").or_else(|| find(self.headers, b"grpc-status"));
+        match grpc_status {
+            Some(b"0") => accepted(grpc::read_frame(self.body).map(ExportTraceServiceResponse::decode)),
+            Some(code) => {
+                let message = find(self.trailers, b"grpc-message").or_else(|| find(self.headers, b"grpc-message"));
+                let reason = format!("grpc-status {}: {}", printable(code), printable(message.unwrap_or_default()));
+                ExportOutcome::Failed { reason }
+            }
+            None => ExportOutcome::Failed { reason: format!("HTTP status {} without a grpc-status", printable(status)) },
+        }
+    }
+
+    fn read_http(&self, status: &[u8], protocol: OtlpProtocol) -> ExportOutcome {
+        if !matches!(status, [b'2', _, _]) {
+            return ExportOutcome::Failed { reason: format!("HTTP status {}", printable(status)) };
+        }
+        if protocol == OtlpProtocol::HttpJson {
+            if self.body.is_empty() {
+                return accepted::<serde_json::Error>(Some(Ok(ExportTraceServiceResponse::default())));
+            }
+            return accepted(Some(serde_json::from_slice(self.body)));
+        }
+        accepted(Some(ExportTraceServiceResponse::decode(self.body)))
+    }
+}
+
+fn accepted<E>(response: Option<Result<ExportTraceServiceResponse, E>>) -> ExportOutcome {
+    match response {
+        Some(Ok(response)) => {
+            let partial = response.partial_success.unwrap_or_default();
+            ExportOutcome::Accepted {
+                rejected: u64::try_from(partial.rejected_spans).unwrap_or(0),
+                message: printable(partial.error_message.as_bytes()),
+                malformed: false,
+            }
+        }
+        Some(Err(_)) | None => ExportOutcome::Accepted { rejected: 0, message: String::new(), malformed: true },
+    }
+}
+
+fn find<'a>(lines: &[HeaderLine<'a>], name: &[u8]) -> Option<&'a [u8]> {
+    lines.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+}
+
+/// A backend's text for a log line: short, one line, printable.
+fn printable(bytes: &[u8]) -> String {
+    let bytes = bytes.get(..MAX_MESSAGE).unwrap_or(bytes);
+    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn partial() -> ExportTraceServiceResponse {
+        ExportTraceServiceResponse {
+            partial_success: Some(ExportTracePartialSuccess { rejected_spans: 3, error_message: "too old".into() }),
+        }
+    }
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        let mut body = vec![0; grpc::FRAME_HEAD];
+        body.extend_from_slice(message);
+        assert!(grpc::finish_frame(&mut body));
+        body
+    }
+
+    fn ok(rejected: u64, message: &str, malformed: bool) -> ExportOutcome {
+        ExportOutcome::Accepted { rejected, message: message.into(), malformed }
+    }
+
+    fn failed(reason: &str) -> ExportOutcome {
+        ExportOutcome::Failed { reason: reason.into() }
+    }
+
+    #[test]
+    fn answers_are_read_by_protocol() {
+        use OtlpProtocol::{Grpc, HttpJson, HttpProtobuf};
+        let ok_head: &[HeaderLine<'_>] = &[(b":status", b"200")];
+        let done: &[HeaderLine<'_>] = &[(b"grpc-status", b"0")];
+        let unavailable: &[HeaderLine<'_>] = &[(b"grpc-status", b"14"), (b"grpc-message", b"try\nlater")];
+        let trailers_only: &[HeaderLine<'_>] = &[(b":status", b"200"), (b"grpc-status", b"16")];
+        let bad_gateway: &[HeaderLine<'_>] = &[(b":status", b"502")];
+        let partial_protobuf = partial().encode_to_vec();
+        let partial_frame = framed(&partial_protobuf);
+        let partial_json: &[u8] = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}"#;
+        let empty_frame = framed(b"");
+        type Case<'a> = (OtlpProtocol, &'a [HeaderLine<'a>], &'a [u8], &'a [HeaderLine<'a>], ExportOutcome, &'a str);
+        let table: &[Case<'_>] = &[
+            (Grpc, &[], b"", &[], failed("no answer (connection refused, reset or timed out)"), "never answered"),
+            (Grpc, ok_head, &empty_frame, done, ok(0, "", false), "all taken"),
+            (Grpc, ok_head, &partial_frame, done, ok(3, "too old", false), "partial success"),
+            (Grpc, ok_head, b"junk", done, ok(0, "", true), "success with a body that is none"),
+            (Grpc, ok_head, b"", unavailable, failed("grpc-status 14: try later"), "an error, its text on one line"),
+            (Grpc, trailers_only, b"", &[], failed("grpc-status 16: "), "trailers only"),
+            (Grpc, bad_gateway, b"", &[], failed("HTTP status 502 without a grpc-status"), "no gRPC backend"),
+            (HttpProtobuf, ok_head, b"", &[], ok(0, "", false), "an empty body is an empty message"),
+            (HttpProtobuf, ok_head, &partial_protobuf, &[], ok(3, "too old", false), "partial success"),
+            (HttpProtobuf, ok_head, b"<html>", &[], ok(0, "", true), "a body of another kind"),
+            (HttpProtobuf, bad_gateway, b"", &[], failed("HTTP status 502"), "an error"),
+            (HttpJson, ok_head, partial_json, &[], ok(3, "too old", false), "partial success in JSON"),
+            (HttpJson, ok_head, b"{}", &[], ok(0, "", false), "an empty object"),
+            (HttpJson, ok_head, b"", &[], ok(0, "", false), "no body"),
+            (HttpJson, ok_head, b"<html>", &[], ok(0, "", true), "a body of another kind"),
+        ];
+        for (protocol, headers, body, trailers, expected, why) in table {
+            let response = ExportResponse { headers, body, trailers };
+            assert_eq!(response.read(*protocol), *expected, "{protocol:?}: {why}");
+        }
+    }
+}

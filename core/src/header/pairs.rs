@@ -1,0 +1,125 @@
+//! The byte form in which a proxy-wasm host and its guest hand each other lists of headers.
+//!
+//! Source: proxy-wasm ABI v0.2.1, "Serialization": a count, then each line's two lengths, then each line's two
+//! texts with a NUL behind each; numbers are 32-bit little-endian.
+
+use super::HeaderLine;
+
+/// A list of header lines, checked once.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs<'a> {
+    /// Eight bytes a line.
+    lengths: &'a [u8],
+    texts: &'a [u8],
+}
+
+fn read_u32(bytes: &[u8]) -> Option<usize> {
+    usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+}
+
+/// The next text of `len` bytes, and what is behind its NUL.
+fn split_text(texts: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
+    let (text, rest) = texts.split_at_checked(len)?;
+    Some((text, rest.strip_prefix(b"\0")?))
+}
+
+impl<'a> Pairs<'a> {
+    /// Reads a list. An empty input is an empty list, as hosts give it. `None` when the input lies about a length.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.is_empty() {
+            return Some(Self { lengths: &[], texts: &[] });
+        }
+        let (count, rest) = bytes.split_at_checked(4)?;
+        let (lengths, texts) = rest.split_at_checked(read_u32(count)?.checked_mul(8)?)?;
+        let pairs = Self { lengths, texts };
+        // Each line takes its texts from `rest`; one that cannot ends the walk early.
+        (pairs.iter().count() == lengths.len() / 8).then_some(pairs)
+    }
+
+    /// The lines, in order.
+    pub fn iter(&self) -> impl Iterator<Item = HeaderLine<'a>> + use<'a> {
+        let mut texts = self.texts;
+        self.lengths.chunks_exact(8).map_while(move |lengths| {
+            let (name, value) = lengths.split_at_checked(4)?;
+            let (name, rest) = split_text(texts, read_u32(name)?)?;
+            let (value, rest) = split_text(rest, read_u32(value)?)?;
+            texts = rest;
+            Some((name, value))
+        })
+    }
+}
+
+/// Writes a list. `None` when a length does not fit 32 bits.
+pub fn serialize<'a>(lines: impl Iterator<Item = HeaderLine<'a>> + Clone) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(&u32::try_from(lines.clone().count()).ok()?.to_le_bytes());
+    for (name, value) in lines.clone() {
+        bytes.extend_from_slice(&u32::try_from(name.len()).ok()?.to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(value.len()).ok()?.to_le_bytes());
+    }
+    for (name, value) in lines {
+        bytes.extend_from_slice(name);
+        bytes.push(0);
+        bytes.extend_from_slice(value);
+        bytes.push(0);
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Option<Vec<HeaderLine<'_>>> {
+        Some(Pairs::parse(bytes)?.iter().collect())
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let lines: &[HeaderLine<'_>] = &[(b":path", b"/"), (b"x", b""), (b"", b"\xff"), (b"x", b"2")];
+        assert_eq!(read(&serialize(lines.iter().copied()).unwrap()).unwrap(), lines);
+        assert_eq!(read(&serialize([].into_iter()).unwrap()).unwrap(), []);
+    }
+
+    #[test]
+    fn a_list_that_lies_is_refused() {
+        let good = serialize([(&b"ab"[..], &b"c"[..])].into_iter()).unwrap();
+        for end in 1..good.len() {
+            assert_eq!(read(&good[..end]), None, "cut after {end} bytes");
+        }
+        let mut many = good.clone();
+        many[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(read(&many), None, "more lines than the input can hold");
+        let mut long = good.clone();
+        long[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(read(&long), None, "a name longer than the input");
+        assert_eq!(read(b""), Some(vec![]), "nothing is an empty list");
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(pairs) = Pairs::parse(&bytes) {
+                let total: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+                prop_assert!(total <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn lists_round_trip(lines in proptest::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..8)) {
+            let borrowed = lines.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+            let bytes = serialize(borrowed.clone()).unwrap();
+            prop_assert!(Pairs::parse(&bytes).unwrap().iter().eq(borrowed));
+        }
+    }
+}

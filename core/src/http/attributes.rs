@@ -1,0 +1,264 @@
+//! Which attributes an HTTP span has (semantic conventions, "HTTP spans", server and client).
+
+use super::address::{default_port, split};
+use super::exchange::StreamEnd;
+use super::request::RequestHead;
+use crate::config::{HttpInstrumentation, HttpSemconv};
+use crate::header::HeaderLine;
+use crate::masking::{Masked, Masker};
+use crate::semconv::{self, envoy, legacy};
+use crate::span::{SpanAttributes, SpanKind, SpanStatus, Value};
+
+/// What decides which attributes one kind of span has.
+#[derive(Clone, Debug)]
+pub(super) struct SpanShape {
+    kind: SpanKind,
+    known_methods: Vec<std::rc::Rc<str>>,
+    /// Header names, and the attribute keys that they become.
+    request_headers: Vec<(String, String)>,
+    response_headers: Vec<(String, String)>,
+    semconv: HttpSemconv,
+}
+
+/// Seconds of so many nanoseconds.
+#[expect(clippy::cast_precision_loss, reason = "a duration's nanoseconds above 2^53 do not matter")]
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}
+
+impl SpanShape {
+    pub(super) fn new(kind: SpanKind, config: &HttpInstrumentation, semconv: HttpSemconv) -> Self {
+        let keyed = |names: &[String], prefix: &str| {
+            names.iter().map(|name| (name.clone(), format!("{prefix}{name}"))).collect::<Vec<_>>()
+        };
+        Self {
+            kind,
+            known_methods: config.known_methods.iter().map(|method| method.as_str().into()).collect(),
+            request_headers: keyed(&config.request_captured_headers, semconv::HTTP_REQUEST_HEADER),
+            response_headers: keyed(&config.response_captured_headers, semconv::HTTP_RESPONSE_HEADER),
+            semconv,
+        }
+    }
+
+    pub(super) const fn kind(&self) -> SpanKind {
+        self.kind
+    }
+
+    pub(super) fn captures_request_headers(&self) -> bool {
+        !self.request_headers.is_empty()
+    }
+
+    pub(super) fn captures_response_headers(&self) -> bool {
+        !self.response_headers.is_empty()
+    }
+
+    /// The method, when it is a known one. Methods are case-sensitive (RFC 9110 §9.1).
+    pub(super) fn known_method(&self, method: &[u8]) -> Option<std::rc::Rc<str>> {
+        self.known_methods.iter().find(|known| known.as_bytes() == method).cloned()
+    }
+
+    fn is_legacy(&self) -> bool {
+        self.semconv == HttpSemconv::Duplicate
+    }
+
+    /// Attributes that the request's head gives.
+    pub(super) fn put_request(&self, head: &RequestHead<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
+        let known = self.known_method(head.method);
+        if let Some(method) = &known {
+            attributes.put_text(semconv::HTTP_REQUEST_METHOD, &Masked::configured(method));
+        } else {
+            attributes.put_text(semconv::HTTP_REQUEST_METHOD, &Masked::literal("_OTHER"));
+            if !head.method.is_empty() {
+                attributes.put_text(semconv::HTTP_REQUEST_METHOD_ORIGINAL, &masker.text(head.method));
+            }
+        }
+        if self.is_legacy() {
+            attributes.put_text(legacy::HTTP_METHOD, &masker.text(head.method));
+        }
+        self.put_url(head, masker, attributes);
+        if let Some(server) = split(head.authority) {
+            attributes.put_text(semconv::SERVER_ADDRESS, &masker.text(server.host));
+            // A client span has to say its port; a server span leaves out one that the client left out.
+            let implied = || if self.kind == SpanKind::Client { default_port(head.scheme) } else { None };
+            if let Some(port) = server.port.or_else(implied) {
+                attributes.put_count(semconv::SERVER_PORT, u64::from(port));
+            }
+            if self.is_legacy() && self.kind == SpanKind::Client {
+                attributes.put_text(legacy::NET_PEER_NAME, &masker.text(server.host));
+            }
+        }
+        if let Some(user_agent) = head.user_agent {
+            attributes.put_text(semconv::USER_AGENT_ORIGINAL, &masker.text(user_agent));
+        }
+        for (name, key) in &self.request_headers {
+            put_header(attributes, masker, name, key, head.values(name));
+        }
+    }
+
+    fn put_url(&self, head: &RequestHead<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
+        if head.path.is_empty() {
+            return;
+        }
+        let (path, query) = head.path_and_query();
+        let path = masker.text(path);
+        let query = query.map(|query| masker.query(query));
+        if self.kind == SpanKind::Server {
+            if !head.scheme.is_empty() {
+                attributes.put_text(semconv::URL_SCHEME, &masker.text(head.scheme));
+            }
+            attributes.put_text(semconv::URL_PATH, &path);
+            if let Some(query) = query.as_ref().filter(|query| !query.as_str().is_empty()) {
+                attributes.put_text(semconv::URL_QUERY, query);
+            }
+        }
+        if self.kind == SpanKind::Client || self.is_legacy() {
+            let scheme = if head.scheme.is_empty() { Masked::literal("http") } else { masker.text(head.scheme) };
+            let authority = masker.authority(head.authority);
+            let mut parts = vec![&scheme, const { &Masked::literal("://") }, &authority, &path];
+            if let Some(query) = &query {
+                parts.extend([const { &Masked::literal("?") }, query]);
+            }
+            let url = Masked::concat(&parts);
+            if self.kind == SpanKind::Client {
+                attributes.put_text(semconv::URL_FULL, &url);
+            }
+            if self.is_legacy() {
+                attributes.put_text(legacy::HTTP_URL, &url);
+            }
+        }
+    }
+
+    /// Attributes that the end of the stream gives. Returns whether the span failed.
+    pub(super) fn put_end(
+        &self,
+        end: &StreamEnd<'_>,
+        route: Option<&Masked<'_>>,
+        masker: &Masker,
+        attributes: &mut SpanAttributes,
+    ) -> SpanStatus {
+        if let Some(route) = route.filter(|_| self.kind == SpanKind::Server) {
+            attributes.put_text(semconv::HTTP_ROUTE, route);
+        }
+        if let Some(code) = end.response_code {
+            attributes.put_count(semconv::HTTP_RESPONSE_STATUS_CODE, code);
+            if self.is_legacy() {
+                attributes.put_count(legacy::HTTP_STATUS_CODE, code);
+            }
+        }
+        let status = self.put_error(end, attributes);
+        if let Some(version) = end.protocol.strip_prefix(b"HTTP/") {
+            attributes.put_text(semconv::NETWORK_PROTOCOL_VERSION, &masker.text(version));
+            if self.is_legacy() {
+                attributes.put_text(legacy::HTTP_FLAVOR, &masker.text(version));
+            }
+        }
+        self.put_peer(end, masker, attributes);
+        if let Some(size) = end.request_size {
+            attributes.put_count(semconv::HTTP_REQUEST_BODY_SIZE, size);
+        }
+        if let Some(size) = end.response_size {
+            attributes.put_count(semconv::HTTP_RESPONSE_BODY_SIZE, size);
+        }
+        for (name, key) in &self.response_headers {
+            put_header(attributes, masker, name, key, values(end.response_headers, name));
+        }
+        put_envoy(end, masker, attributes);
+        status
+    }
+
+    /// `error.type` and the status: by the code, as the conventions have it for the kind of span, else by what
+    /// Envoy says went wrong (a reset, a client that left).
+    fn put_error(&self, end: &StreamEnd<'_>, attributes: &mut SpanAttributes) -> SpanStatus {
+        let from = if self.kind == SpanKind::Server { 500 } else { 400 };
+        match end.response_code {
+            Some(code) if code >= from => {
+                attributes.put_text(semconv::ERROR_TYPE, &Masked::number(code));
+                SpanStatus::Error
+            }
+            // A WebSocket's connection ends with its stream: Envoy flags that as the upstream's termination.
+            Some(101) => SpanStatus::Unset,
+            code => match end.response_flags.failure() {
+                // What the proxy answered on its own and judged a client's error is none of a server span.
+                Some(_) if code.is_some_and(|code| code >= 400) => SpanStatus::Unset,
+                Some(flag) => {
+                    attributes.put_text(semconv::ERROR_TYPE, &Masked::literal(flag));
+                    SpanStatus::Error
+                }
+                None if code.is_none() => {
+                    attributes.put_text(semconv::ERROR_TYPE, &Masked::literal("_OTHER"));
+                    SpanStatus::Error
+                }
+                None => SpanStatus::Unset,
+            },
+        }
+    }
+
+    fn put_peer(&self, end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
+        if self.kind == SpanKind::Client {
+            if let Some(peer) = split(end.upstream_address) {
+                attributes.put_text(semconv::NETWORK_PEER_ADDRESS, &masker.text(peer.host));
+                if let Some(port) = peer.port {
+                    attributes.put_count(semconv::NETWORK_PEER_PORT, u64::from(port));
+                }
+            }
+            return;
+        }
+        let Some(client) = split(end.source_address) else { return };
+        attributes.put_text(semconv::CLIENT_ADDRESS, &masker.text(client.host));
+        if self.is_legacy() {
+            attributes.put_text(legacy::NET_PEER_NAME, &masker.text(client.host));
+        }
+        // An address from x-forwarded-for has port 0, and is not the peer's.
+        if let Some(port) = client.port.filter(|port| *port != 0) {
+            attributes.put_count(semconv::CLIENT_PORT, u64::from(port));
+            attributes.put_text(semconv::NETWORK_PEER_ADDRESS, &masker.text(client.host));
+            attributes.put_count(semconv::NETWORK_PEER_PORT, u64::from(port));
+        }
+    }
+}
+
+fn put_envoy(end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
+    if end.response_flags.0 != 0 {
+        let names: Vec<_> = end.response_flags.short_names().map(Masked::literal).collect();
+        attributes.put(envoy::RESPONSE_FLAGS, Value::Texts(&names));
+    }
+    let texts = [
+        (envoy::RESPONSE_CODE_DETAILS, end.response_code_details),
+        (envoy::UPSTREAM_CLUSTER, end.cluster),
+        (envoy::UPSTREAM_HOST, end.upstream_address),
+        (envoy::ROUTE_NAME, end.route_name),
+    ];
+    for (key, text) in texts {
+        if !text.is_empty() {
+            attributes.put_text(key, &masker.text(text));
+        }
+    }
+    if let Some(count) = end.attempt_count.filter(|count| *count > 0) {
+        attributes.put_count(envoy::UPSTREAM_ATTEMPT_COUNT, count);
+        if count > 1 {
+            attributes.put_count(semconv::HTTP_REQUEST_RESEND_COUNT, count.saturating_sub(1));
+        }
+    }
+    if let Some(duration) = end.first_byte_duration {
+        attributes.put(envoy::UPSTREAM_FIRST_BYTE_DURATION, Value::Double(seconds(duration)));
+    }
+}
+
+/// The values of the header `name`, in order.
+fn values<'a>(lines: &'a [HeaderLine<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    lines.iter().filter(move |(key, _)| *key == name.as_bytes()).map(|(_, value)| *value)
+}
+
+/// A captured header: an array of its lines' values, when it is there at all.
+fn put_header<'a>(
+    attributes: &mut SpanAttributes,
+    masker: &Masker,
+    name: &str,
+    key: &str,
+    values: impl Iterator<Item = &'a [u8]>,
+) {
+    let values: Vec<_> = values.map(|value| masker.header(name.as_bytes(), value)).collect();
+    if !values.is_empty() {
+        attributes.put(key, Value::Texts(&values));
+    }
+}

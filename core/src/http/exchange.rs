@@ -1,0 +1,95 @@
+//! One HTTP exchange between its request headers and its end.
+
+use super::ResponseFlags;
+use crate::header::HeaderLine;
+use crate::span::SpanAttributes;
+use crate::trace::{SpanId, TraceId};
+use std::rc::Rc;
+
+/// What is kept for a stream until it ends.
+#[derive(Clone, Debug)]
+pub enum Exchange {
+    /// Nothing is recorded. The ids are what the upstream was told.
+    NotRecorded {
+        /// The trace.
+        trace_id: TraceId,
+        /// The span that would have been.
+        span_id: SpanId,
+    },
+    /// One or two spans are being recorded.
+    Recorded(Box<Recorded>),
+}
+
+/// An exchange that is being recorded.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub(super) trace_id: TraceId,
+    pub(super) trace_flags: u8,
+    /// W3C tracestate as it goes on.
+    pub(super) trace_state: String,
+    /// The caller's span.
+    pub(super) parent: Option<SpanId>,
+    /// The method as span names have it: a known one, or `HTTP`.
+    pub(super) method: Rc<str>,
+    /// The template that the path follows.
+    pub(super) route: Option<Rc<str>>,
+    pub(super) server: Option<OpenSpan>,
+    pub(super) client: Option<OpenSpan>,
+    /// When the filter saw the request headers, ns since the Unix epoch, where that was asked for.
+    pub(super) seen_at: Option<u64>,
+}
+
+/// A span that has not ended.
+#[derive(Clone, Debug)]
+pub(super) struct OpenSpan {
+    pub(super) span_id: SpanId,
+    pub(super) attributes: SpanAttributes,
+}
+
+/// What the host knows when a stream is complete. Numbers are `None` and texts empty where it does not say.
+#[derive(Clone, Debug, Default)]
+pub struct StreamEnd<'a> {
+    /// Now, ns since the Unix epoch.
+    pub now: u64,
+    /// When the stream began, ns since the Unix epoch.
+    pub start: Option<u64>,
+    /// How long it took, ns.
+    pub duration: Option<u64>,
+    /// `HTTP/1.1`, `HTTP/2`, …
+    pub protocol: &'a [u8],
+    /// Bytes of request body.
+    pub request_size: Option<u64>,
+    /// Bytes of response body.
+    pub response_size: Option<u64>,
+    /// `None` when no response was begun.
+    pub response_code: Option<u64>,
+    /// `%RESPONSE_CODE_DETAILS%`
+    pub response_code_details: &'a [u8],
+    /// What Envoy says about the end.
+    pub response_flags: ResponseFlags,
+    /// Until the upstream's first byte, ns.
+    pub first_byte_duration: Option<u64>,
+    /// How often an upstream was tried.
+    pub attempt_count: Option<u64>,
+    /// The client's address and port as Envoy judges it: from `x-forwarded-for` (then without a port) only where the
+    /// listener trusts it.
+    pub source_address: &'a [u8],
+    /// The upstream host's address and port.
+    pub upstream_address: &'a [u8],
+    /// The cluster that the request was routed to.
+    pub cluster: &'a [u8],
+    /// The route's name.
+    pub route_name: &'a [u8],
+    /// Response header lines, where headers are to be captured.
+    pub response_headers: &'a [HeaderLine<'a>],
+}
+
+impl StreamEnd<'_> {
+    /// When the stream ended, ns since the Unix epoch.
+    pub(super) fn end(&self) -> u64 {
+        match (self.start, self.duration) {
+            (Some(start), Some(duration)) => start.saturating_add(duration),
+            _ => self.now,
+        }
+    }
+}

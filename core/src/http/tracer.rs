@@ -1,0 +1,292 @@
+//! The configured tracer of HTTP streams: what happens at the request's head, and at the stream's end.
+
+use std::rc::Rc;
+
+use super::attributes::SpanShape;
+use super::exchange::{Exchange, OpenSpan, Recorded, StreamEnd};
+use super::request::RequestHead;
+use super::route::RouteTable;
+use crate::config::{Config, Role, SpanLimits, TracerConfig};
+use crate::counter::{Counter, Counters};
+use crate::header::HeaderEdit;
+use crate::masking::{Masked, Masker};
+use crate::propagation::{Extraction, Format, OutgoingContext, Propagators, TraceState};
+use crate::sampling::{Decision, Parent, Sampler, SamplingInput};
+use crate::span::{Span, SpanAttributes, SpanKind};
+use crate::trace::{IdGenerator, ParentDecision, SpanId, TraceId};
+
+/// The W3C `sampled` flag (Trace Context Level 2 §3.2.2.3.1).
+const FLAG_SAMPLED: u8 = 1;
+/// The W3C `random-trace-id` flag (Level 2 §3.2.2.3.2).
+const FLAG_RANDOM: u8 = 2;
+
+/// The listener's traffic direction, which `role: auto` goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrafficDirection {
+    /// Not said, or not known.
+    Unspecified,
+    /// To the service beside this proxy.
+    Inbound,
+    /// From the service beside this proxy.
+    Outbound,
+}
+
+/// Makes spans of HTTP streams. Built once from configuration; holds no stream's state.
+#[derive(Clone, Debug)]
+pub struct HttpTracer {
+    role: Role,
+    propagators: Propagators,
+    sampler: Sampler,
+    masker: Masker,
+    limits: SpanLimits,
+    server: SpanShape,
+    client: SpanShape,
+    routes: RouteTable,
+    /// Baggage keys, and the attribute keys that they become.
+    baggage: Vec<(String, String)>,
+}
+
+/// The spans that a stream becomes: which of the two, and their ids.
+struct Plan {
+    trace_id: TraceId,
+    server: Option<Planned>,
+    client: Option<Planned>,
+}
+
+#[derive(Clone, Copy)]
+struct Planned {
+    span_id: SpanId,
+    decision: Decision,
+}
+
+impl Plan {
+    /// The span that the upstream becomes a child of.
+    fn innermost(&self) -> Option<Planned> {
+        self.client.or(self.server)
+    }
+}
+
+impl HttpTracer {
+    /// From checked configuration.
+    pub fn new(config: &Config, tracer: &TracerConfig) -> Self {
+        let instrumentation = &config.instrumentation;
+        let semconv = instrumentation.http_semconv;
+        Self {
+            role: config.meshspan.role,
+            propagators: Propagators::new(&config.propagators),
+            sampler: Sampler::new(&tracer.sampler),
+            masker: Masker::new(instrumentation),
+            limits: tracer.limits,
+            server: SpanShape::new(SpanKind::Server, &instrumentation.http_server, semconv),
+            client: SpanShape::new(SpanKind::Client, &instrumentation.http_client, semconv),
+            routes: RouteTable::new(&config.meshspan.routes),
+            baggage: config.meshspan.baggage_attributes.iter().map(|key| (key.clone(), format!("baggage.{key}"))).collect(),
+        }
+    }
+
+    /// Whether the traffic direction has to be known: only for `role: auto`.
+    pub fn needs_direction(&self) -> bool {
+        self.role == Role::Auto
+    }
+
+    /// Whether the time at which the request headers came has to be known: only for a gateway, whose client span begins
+    /// there. Other spans begin with the stream, which the host knows at the end.
+    pub fn needs_request_time(&self) -> bool {
+        self.role == Role::Gateway
+    }
+
+    /// Whether request header lines have to be kept for capture.
+    pub fn captures_request_headers(&self) -> bool {
+        self.server.captures_request_headers() || self.client.captures_request_headers()
+    }
+
+    /// Whether response headers have to be read at the end.
+    pub fn captures_response_headers(&self) -> bool {
+        self.server.captures_response_headers() || self.client.captures_response_headers()
+    }
+
+    /// Takes the request's head: continues or starts a trace, decides, and begins to record. `now` is in ns since the
+    /// Unix epoch, where [`needs_request_time`](Self::needs_request_time) asks for it. The edits make the
+    /// upstream request carry the context on; a caller that comes too late to apply them (only the end of the stream
+    /// was seen) drops them.
+    pub fn handle_request_headers(
+        &self,
+        head: &RequestHead<'_>,
+        direction: TrafficDirection,
+        now: Option<u64>,
+        ids: &mut IdGenerator,
+        counters: &mut Counters,
+    ) -> (Exchange, Vec<HeaderEdit>) {
+        counters.increment(Counter::Streams);
+        let extraction = self.propagators.extract(&head.carrier);
+        count_extraction(&extraction, counters);
+        let plan = self.plan(&extraction, direction, ids);
+        // A role always gives at least one span.
+        let Some(innermost) = plan.innermost() else {
+            return (Exchange::NotRecorded { trace_id: plan.trace_id, span_id: ids.span_id() }, Vec::new());
+        };
+
+        let parent = extraction.parent.as_ref();
+        let trace_state = parent.map_or(const { &TraceState::EMPTY }, |parent| &parent.trace_state);
+        let sampled = innermost.decision.is_sampled();
+        let asked = parent.map(|parent| parent.decision).or(extraction.decision_without_ids);
+        let random = parent.is_none_or(|parent| parent.random);
+        let mut edits = Vec::new();
+        let outgoing = OutgoingContext {
+            trace_id: plan.trace_id,
+            span_id: innermost.span_id,
+            sampled,
+            debug: sampled && asked == Some(ParentDecision::Debug),
+            random,
+            trace_state,
+            own_trace_state_member: None,
+        };
+        self.propagators.inject(&outgoing, &head.carrier, &mut edits);
+
+        let recorded = |planned: &Option<Planned>| planned.is_some_and(|planned| planned.decision.is_sampled());
+        if !recorded(&plan.server) && !recorded(&plan.client) {
+            counters.increment(Counter::SpansNotSampled);
+            return (Exchange::NotRecorded { trace_id: plan.trace_id, span_id: innermost.span_id }, edits);
+        }
+
+        let route = self.routes.find(head.path_and_query().0);
+        let shape = if plan.server.is_some() { &self.server } else { &self.client };
+        let mut open = |planned: Option<Planned>, shape: &SpanShape| {
+            let planned = planned.filter(|planned| planned.decision.is_sampled())?;
+            counters.increment(Counter::SpansStarted);
+            let mut attributes = SpanAttributes::new(self.limits, Vec::with_capacity(1024));
+            shape.put_request(head, &self.masker, &mut attributes);
+            for (key, attribute) in &self.baggage {
+                if let Some(value) = extraction.baggage.get(key) {
+                    attributes.put_text(attribute, &self.masker.text(&value));
+                }
+            }
+            Some(OpenSpan { span_id: planned.span_id, attributes })
+        };
+        let exchange = Recorded {
+            trace_id: plan.trace_id,
+            trace_flags: FLAG_SAMPLED | if random { FLAG_RANDOM } else { 0 },
+            trace_state: joined(trace_state),
+            parent: parent.map(|parent| parent.span_id),
+            method: shape.known_method(head.method).unwrap_or_else(|| Rc::from("HTTP")),
+            route,
+            server: open(plan.server, &self.server),
+            client: open(plan.client, &self.client),
+            seen_at: now,
+        };
+        (Exchange::Recorded(Box::new(exchange)), edits)
+    }
+
+    /// Takes the end of a recorded stream and gives each finished span, encoded as a `ScopeSpans.spans` field, to
+    /// `emit`.
+    pub fn handle_end(
+        &self,
+        recorded: Recorded,
+        end: &StreamEnd<'_>,
+        counters: &mut Counters,
+        mut emit: impl FnMut(&[u8], &mut Counters),
+    ) {
+        let Recorded { trace_id, trace_flags, trace_state, parent, method, route, server, client, seen_at } = recorded;
+        // A template of ours, or the name of Envoy's route where that looks like one.
+        let envoy_route = Some(end.route_name).filter(|name| looks_like_template(name));
+        let route = match &route {
+            Some(template) => Some(Masked::configured(template)),
+            None => envoy_route.map(|name| self.masker.text(name)),
+        };
+        let method = Masked::configured(&method);
+        let name = match &route {
+            Some(route) => Masked::concat(&[&method, const { &Masked::literal(" ") }, route]),
+            None => method,
+        };
+        let is_gateway = server.is_some() && client.is_some();
+        let server_id = server.as_ref().map(|server| server.span_id);
+        let start = end.start.or(seen_at).unwrap_or(end.now);
+        let mut buffer = Vec::with_capacity(2048);
+        let mut finish = |open: OpenSpan, shape: &SpanShape, parent: Option<(SpanId, bool)>, start: u64| {
+            let mut attributes = open.attributes;
+            let status = shape.put_end(end, route.as_ref(), &self.masker, &mut attributes);
+            counters.add(Counter::AttributesDropped, u64::from(attributes.dropped()));
+            buffer.clear();
+            Span {
+                trace_id,
+                span_id: open.span_id,
+                parent,
+                trace_state: &trace_state,
+                trace_flags,
+                name: &name,
+                kind: shape.kind(),
+                start,
+                end: end.end(),
+                attributes: &attributes,
+                status,
+            }
+            .put(&mut buffer);
+            emit(&buffer, counters);
+        };
+        let remote = parent.map(|parent| (parent, true));
+        if let Some(server) = server {
+            finish(server, &self.server, remote, start);
+        }
+        // A gateway that answered by itself called nobody.
+        let called = !is_gateway || end.attempt_count.is_none_or(|count| count > 0);
+        if let Some(client) = client.filter(|_| called) {
+            let parent = server_id.map_or(remote, |server| Some((server, false)));
+            let start = seen_at.map_or(start, |seen_at| seen_at.max(start));
+            finish(client, &self.client, parent, start);
+        }
+    }
+
+    fn plan(&self, extraction: &Extraction<'_>, direction: TrafficDirection, ids: &mut IdGenerator) -> Plan {
+        let trace_id = extraction.parent.as_ref().map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
+        // A decision that came without ids binds the trace that starts here.
+        let asked = extraction.parent.as_ref().map(|parent| parent.decision).or(extraction.decision_without_ids);
+        let outer_parent = asked.map_or(Parent::None, Parent::Remote);
+        let mut decide = |parent| Planned {
+            span_id: ids.span_id(),
+            decision: self.sampler.decide(&SamplingInput { trace_id, parent }),
+        };
+        let outer = decide(outer_parent);
+        let (server, client) = match (self.role, direction) {
+            (Role::Gateway, _) => {
+                let inner = decide(Parent::Local { sampled: outer.decision.is_sampled() });
+                (Some(outer), Some(inner))
+            }
+            (Role::Client, _) | (Role::Auto, TrafficDirection::Outbound) => (None, Some(outer)),
+            (Role::Server | Role::Auto, _) => (Some(outer), None),
+        };
+        Plan { trace_id, server, client }
+    }
+}
+
+fn count_extraction(extraction: &Extraction<'_>, counters: &mut Counters) {
+    for (format, reason) in extraction.malformed.iter() {
+        counters.increment_malformed(format, reason);
+    }
+    let counter = match extraction.parent.as_ref().map(|parent| parent.format) {
+        Some(Format::TraceContext) => Counter::ExtractedTraceContext,
+        Some(Format::B3) => Counter::ExtractedB3,
+        Some(Format::B3Multi) => Counter::ExtractedB3Multi,
+        Some(Format::Jaeger) => Counter::ExtractedJaeger,
+        Some(Format::TraceState | Format::Baggage) | None => return,
+    };
+    counters.increment(counter);
+}
+
+/// `key=value,…`, as the header has it.
+fn joined(trace_state: &TraceState<'_>) -> String {
+    let mut text = String::new();
+    for (key, value) in trace_state.iter() {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(key);
+        text.push('=');
+        text.push_str(value);
+    }
+    text
+}
+
+/// A route's name that is itself a path pattern, as some control planes give it.
+fn looks_like_template(name: &[u8]) -> bool {
+    name.first() == Some(&b'/') && !name.iter().any(|byte| matches!(byte, b'?' | b'#' | b' '))
+}

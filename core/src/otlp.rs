@@ -1,0 +1,121 @@
+//! OTLP's messages that are written by hand: `KeyValue` and `AnyValue`, `Resource`, `InstrumentationScope`
+//! (opentelemetry-proto: common/v1, resource/v1). Spans have a module of their own.
+
+use crate::attribute::{Attribute, AttributeValue};
+use crate::protobuf::{delimited_len, put_bytes, put_delimited_head, put_fixed64, put_uint};
+
+/// A value to encode.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AnyValue<'a> {
+    Text(&'a str),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Array(&'a [AnyValue<'a>]),
+}
+
+/// Appends the fields of an `AnyValue` message.
+fn put_any_value(buffer: &mut Vec<u8>, value: AnyValue<'_>) {
+    match value {
+        AnyValue::Text(text) => put_bytes(buffer, 1, text.as_bytes()),
+        AnyValue::Bool(truth) => put_uint(buffer, 2, u64::from(truth)),
+        AnyValue::Int(number) => put_uint(buffer, 3, number.cast_unsigned()),
+        AnyValue::Double(number) => put_fixed64(buffer, 4, number.to_bits()),
+        AnyValue::Array(items) => {
+            let len = items.iter().fold(0_usize, |sum, item| sum.saturating_add(delimited_len(any_value_len(*item))));
+            put_delimited_head(buffer, 5, len);
+            for item in items {
+                put_delimited_head(buffer, 1, any_value_len(*item));
+                put_any_value(buffer, *item);
+            }
+        }
+    }
+}
+
+fn any_value_len(value: AnyValue<'_>) -> usize {
+    match value {
+        AnyValue::Text(text) => delimited_len(text.len()),
+        AnyValue::Bool(_) => 2,
+        AnyValue::Int(number) => crate::protobuf::varint_len(number.cast_unsigned()).saturating_add(1),
+        AnyValue::Double(_) => 9,
+        AnyValue::Array(items) => delimited_len(
+            items.iter().fold(0_usize, |sum, item| sum.saturating_add(delimited_len(any_value_len(*item)))),
+        ),
+    }
+}
+
+/// Appends a `KeyValue` as field `field` of the message around it.
+pub(crate) fn put_key_value(buffer: &mut Vec<u8>, field: u32, key: &str, value: AnyValue<'_>) {
+    let value_len = any_value_len(value);
+    put_delimited_head(buffer, field, delimited_len(key.len()).saturating_add(delimited_len(value_len)));
+    put_bytes(buffer, 1, key.as_bytes());
+    put_delimited_head(buffer, 2, value_len);
+    put_any_value(buffer, value);
+}
+
+/// Appends a configured attribute as a `KeyValue`.
+pub(crate) fn put_attribute(buffer: &mut Vec<u8>, field: u32, attribute: &Attribute) {
+    let mut put = |value| put_key_value(buffer, field, &attribute.name, value);
+    match &attribute.value {
+        AttributeValue::String(text) => put(AnyValue::Text(text)),
+        AttributeValue::Bool(truth) => put(AnyValue::Bool(*truth)),
+        AttributeValue::Int(number) => put(AnyValue::Int(*number)),
+        AttributeValue::Double(number) => put(AnyValue::Double(*number)),
+        AttributeValue::StringArray(items) => {
+            put(AnyValue::Array(&items.iter().map(|item| AnyValue::Text(item)).collect::<Vec<_>>()));
+        }
+        AttributeValue::BoolArray(items) => {
+            put(AnyValue::Array(&items.iter().map(|item| AnyValue::Bool(*item)).collect::<Vec<_>>()));
+        }
+        AttributeValue::IntArray(items) => {
+            put(AnyValue::Array(&items.iter().map(|item| AnyValue::Int(*item)).collect::<Vec<_>>()));
+        }
+        AttributeValue::DoubleArray(items) => {
+            put(AnyValue::Array(&items.iter().map(|item| AnyValue::Double(*item)).collect::<Vec<_>>()));
+        }
+    }
+}
+
+/// The part of every `ExportTraceServiceRequest` that stands before the spans: resource and scope, encoded once.
+#[derive(Clone, Debug)]
+pub struct TraceEnvelope {
+    /// `ResourceSpans`' fields before `scope_spans`.
+    resource: Vec<u8>,
+    /// `ScopeSpans`' fields before `spans`.
+    scope: Vec<u8>,
+}
+
+impl TraceEnvelope {
+    /// For these resource attributes. `resource_schema_url` is the resource's, `scope_schema_url` that of the
+    /// spans' attribute names.
+    pub fn new(attributes: &[Attribute], resource_schema_url: Option<&str>, scope_schema_url: &str) -> Self {
+        let mut message = Vec::new();
+        for attribute in attributes {
+            put_attribute(&mut message, 1, attribute);
+        }
+        let mut resource = Vec::new();
+        put_bytes(&mut resource, 1, &message);
+        if let Some(url) = resource_schema_url {
+            put_bytes(&mut resource, 3, url.as_bytes());
+        }
+        let mut message = Vec::new();
+        put_bytes(&mut message, 1, b"meshspan");
+        put_bytes(&mut message, 2, crate::VERSION.as_bytes());
+        let mut scope = Vec::new();
+        put_bytes(&mut scope, 1, &message);
+        put_bytes(&mut scope, 3, scope_schema_url.as_bytes());
+        Self { resource, scope }
+    }
+
+    /// Appends a whole `ExportTraceServiceRequest` around `spans`, which are encoded `ScopeSpans.spans` fields.
+    pub fn put_request(&self, buffer: &mut Vec<u8>, spans: &[u8]) {
+        let scope_spans = self.scope.len().saturating_add(spans.len());
+        let resource_spans = self.resource.len().saturating_add(delimited_len(scope_spans));
+        buffer.reserve(resource_spans.saturating_add(32));
+        put_delimited_head(buffer, 1, resource_spans);
+        buffer.extend_from_slice(&self.resource);
+        put_delimited_head(buffer, 2, scope_spans);
+        buffer.extend_from_slice(&self.scope);
+        buffer.extend_from_slice(spans);
+    }
+}

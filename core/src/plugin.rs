@@ -1,0 +1,146 @@
+//! One configured plugin on one worker: the tracer, its exporters, its counters and its randomness, put together.
+//!
+//! The host's adapter holds one [`Plugin`] for each root context, calls a method for each callback, and carries out
+//! what comes back.
+
+use std::rc::Rc;
+
+use crate::config::{Config, LogLevel};
+use crate::counter::{Counter, Counters};
+use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, Wakeup};
+use crate::header::HeaderEdit;
+use crate::http::{Exchange, HttpTracer, RequestHead, StreamEnd, TrafficDirection};
+use crate::log_line::LogLine;
+use crate::otlp::TraceEnvelope;
+use crate::resource::{self, NodeFacts};
+use crate::semconv;
+use crate::trace::IdGenerator;
+
+/// Which processor a request belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessorId(usize);
+
+/// A configured plugin.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    tracer: Option<HttpTracer>,
+    processors: Vec<BatchProcessor>,
+    ids: IdGenerator,
+    log_level: LogLevel,
+    tick_period_ms: u32,
+    /// What the plugin has counted and the host has not been told.
+    pub counters: Counters,
+}
+
+/// The longest and the shortest time between two ticks, ms. Counters reach the host at ticks, and a batch leaves at
+/// most one period late.
+const TICK_MS: (u32, u32) = (50, 1_000);
+
+impl Plugin {
+    /// From a checked configuration, what the node says, and 32 random bytes.
+    pub fn new(config: &Config, node: &NodeFacts, seed: [u8; 32]) -> Self {
+        let tracer = config.tracer.as_ref().filter(|_| !config.disabled);
+        let resource = resource::attributes(&config.resource, node);
+        let schema_url = config.resource.schema_url.as_deref();
+        let envelope = Rc::new(TraceEnvelope::new(&resource, schema_url, semconv::SCHEMA_URL));
+        let processors = tracer.map(|tracer| tracer.processors.as_slice()).unwrap_or_default();
+        let shortest = processors.iter().map(|processor| processor.batch.schedule_delay_ms).min();
+        Self {
+            tracer: tracer.map(|tracer| HttpTracer::new(config, tracer)),
+            processors: processors
+                .iter()
+                .map(|processor| BatchProcessor::new(processor, Rc::clone(&envelope)))
+                .collect(),
+            ids: IdGenerator::from_seed(seed),
+            log_level: config.log_level,
+            tick_period_ms: shortest.unwrap_or(TICK_MS.1).clamp(TICK_MS.0, TICK_MS.1),
+            counters: Counters::default(),
+        }
+    }
+
+    /// How often the host should tick, ms.
+    pub const fn tick_period_ms(&self) -> u32 {
+        self.tick_period_ms
+    }
+
+    /// The tracer of HTTP streams; `None` when the plugin is disabled or has no tracer provider.
+    pub const fn http(&self) -> Option<&HttpTracer> {
+        self.tracer.as_ref()
+    }
+
+    /// The head of a request came.
+    pub fn handle_request_headers(
+        &mut self,
+        head: &RequestHead<'_>,
+        direction: TrafficDirection,
+        now: Option<u64>,
+    ) -> Option<(Exchange, Vec<HeaderEdit>)> {
+        let tracer = self.tracer.as_ref()?;
+        Some(tracer.handle_request_headers(head, direction, now, &mut self.ids, &mut self.counters))
+    }
+
+    /// A stream is complete. Nothing happens for one that is not recorded.
+    pub fn handle_end(&mut self, exchange: Exchange, end: &StreamEnd<'_>) -> Wakeup {
+        let mut wakeup = Wakeup::Tick;
+        let Exchange::Recorded(recorded) = exchange else { return wakeup };
+        let Some(tracer) = &self.tracer else { return wakeup };
+        let processors = &mut self.processors;
+        tracer.handle_end(*recorded, end, &mut self.counters, |span, counters| {
+            for processor in processors.iter_mut() {
+                if processor.push(span, counters) == Wakeup::Soon {
+                    wakeup = Wakeup::Soon;
+                }
+            }
+        });
+        wakeup
+    }
+
+    /// A stream went away without its end having been seen.
+    pub fn handle_lost(&mut self, exchange: &Exchange) {
+        if matches!(exchange, Exchange::Recorded(_)) {
+            self.counters.increment(Counter::SpansDroppedNoLog);
+        }
+    }
+
+    /// The next export request that should leave at `now` (ns). Call until `None`, and send each one or say why not.
+    pub fn poll(&mut self, now: u64) -> Option<(ProcessorId, ExportRequest)> {
+        let counters = &mut self.counters;
+        self.processors
+            .iter_mut()
+            .enumerate()
+            .find_map(|(index, processor)| Some((ProcessorId(index), processor.poll(now, counters)?)))
+    }
+
+    /// A request could not be sent.
+    pub fn handle_dispatch_error(&mut self, id: ProcessorId, error: DispatchError) -> Option<LogLine> {
+        let line = self.processors.get_mut(id.0)?.handle_dispatch_error(error, &mut self.counters);
+        self.loud_enough(line)
+    }
+
+    /// A request was answered.
+    pub fn handle_response(&mut self, id: ProcessorId, response: &ExportResponse<'_>) -> Option<LogLine> {
+        let line = self.processors.get_mut(id.0)?.handle_response(response, &mut self.counters);
+        self.loud_enough(line)
+    }
+
+    /// The plugin is about to go: polls give everything there is.
+    pub fn flush(&mut self) {
+        self.processors.iter_mut().for_each(BatchProcessor::flush);
+    }
+
+    /// Nothing is queued and nothing in flight.
+    pub fn is_idle(&self) -> bool {
+        self.processors.iter().all(BatchProcessor::is_idle)
+    }
+
+    /// Gives up what has not been exported, and counts it.
+    pub fn abandon(&mut self) {
+        for processor in &mut self.processors {
+            processor.abandon(&mut self.counters);
+        }
+    }
+
+    fn loud_enough(&self, line: Option<LogLine>) -> Option<LogLine> {
+        line.filter(|line| line.level >= self.log_level)
+    }
+}

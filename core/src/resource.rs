@@ -1,0 +1,97 @@
+//! The resource: who the telemetry is about. From configuration, and from what Envoy's node says of itself.
+//!
+//! Sources: OpenTelemetry specification, "Resource SDK"; semantic conventions, "Service", "Kubernetes", "Telemetry
+//! SDK"; Istio's node metadata (`istio.io/istio/pkg/model`, `BootstrapNodeMetadata`).
+
+use crate::attribute::{Attribute, AttributeValue};
+use crate::config::ResourceConfig;
+
+/// What Envoy's bootstrap says about this proxy. `None` or empty: not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// `node.id`
+    pub id: Option<String>,
+    /// `node.cluster`
+    pub cluster: Option<String>,
+    /// Istio: `metadata.LABELS["service.istio.io/canonical-name"]`
+    pub canonical_name: Option<String>,
+    /// Istio: `metadata.LABELS["service.istio.io/canonical-revision"]`
+    pub canonical_revision: Option<String>,
+    /// Istio: `metadata.NAME`, the pod.
+    pub pod_name: Option<String>,
+    /// Istio: `metadata.NAMESPACE`
+    pub namespace: Option<String>,
+    /// Istio: `metadata.WORKLOAD_NAME`
+    pub workload_name: Option<String>,
+    /// Istio: `metadata.CLUSTER_ID`
+    pub cluster_id: Option<String>,
+}
+
+/// What stands for a service that nothing names (semantic conventions, `service.name`).
+const UNKNOWN_SERVICE: &str = "unknown_service:envoy";
+
+/// The resource's attributes, one a name: what configuration says, then what the node says, then the SDK's own.
+pub fn attributes(config: &ResourceConfig, node: &NodeFacts) -> Vec<Attribute> {
+    let mut attributes = config.attributes.clone();
+    let mut default = |name: &str, value: Option<&str>| {
+        let Some(value) = value.filter(|value| !value.is_empty()) else { return };
+        if !attributes.iter().any(|attribute| attribute.name == name) {
+            attributes.push(Attribute { name: name.to_owned(), value: AttributeValue::String(value.to_owned()) });
+        }
+    };
+    let said = |value: &Option<String>| value.as_deref().filter(|value| !value.is_empty()).map(str::to_owned);
+    let service = said(&node.canonical_name).or_else(|| said(&node.cluster));
+    default("service.name", Some(service.as_deref().unwrap_or(UNKNOWN_SERVICE)));
+    default("service.namespace", node.namespace.as_deref());
+    default("service.version", node.canonical_revision.as_deref());
+    default("service.instance.id", node.id.as_deref());
+    default("k8s.namespace.name", node.namespace.as_deref());
+    default("k8s.pod.name", node.pod_name.as_deref());
+    default("k8s.deployment.name", node.workload_name.as_deref());
+    default("k8s.cluster.name", node.cluster_id.as_deref());
+    default("telemetry.sdk.name", Some("meshspan"));
+    default("telemetry.sdk.language", Some("rust"));
+    default("telemetry.sdk.version", Some(crate::VERSION));
+    attributes
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn value(config: &ResourceConfig, node: &NodeFacts, name: &str) -> Option<AttributeValue> {
+        let mut found = attributes(config, node).into_iter().filter(|attribute| attribute.name == name);
+        let value = found.next().map(|attribute| attribute.value);
+        assert!(found.next().is_none(), "{name} stands once");
+        value
+    }
+
+    #[test]
+    fn the_service_has_a_name_in_this_order() {
+        let configured = ResourceConfig {
+            attributes: vec![Attribute {
+                name: "service.name".into(),
+                value: AttributeValue::String("configured".into()),
+            }],
+            schema_url: None,
+        };
+        let nothing = ResourceConfig::default();
+        let cluster = NodeFacts { cluster: Some("cluster".into()), ..NodeFacts::default() };
+        let istio = NodeFacts { canonical_name: Some("canonical".into()), ..cluster.clone() };
+        let empty = NodeFacts { canonical_name: Some(String::new()), ..NodeFacts::default() };
+        let table: &[(&ResourceConfig, &NodeFacts, &str, &str)] = &[
+            (&configured, &istio, "configured", "configuration goes before all"),
+            (&nothing, &istio, "canonical", "Istio's canonical service"),
+            (&nothing, &cluster, "cluster", "the node's cluster"),
+            (&nothing, &NodeFacts::default(), "unknown_service:envoy", "nothing is known"),
+            (&nothing, &empty, "unknown_service:envoy", "an empty name is none"),
+        ];
+        for (config, node, expected, why) in table {
+            assert_eq!(value(config, node, "service.name"), Some(AttributeValue::String((*expected).into())), "{why}");
+        }
+        assert_eq!(value(&nothing, &cluster, "k8s.pod.name"), None, "what is not known is left out");
+    }
+}

@@ -1,0 +1,54 @@
+//! Attribute names, as the semantic conventions 1.40 spell them, and our own where they have none.
+
+/// The version of the conventions that these names follow.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.40.0";
+
+pub(crate) const CLIENT_ADDRESS: &str = "client.address";
+pub(crate) const CLIENT_PORT: &str = "client.port";
+pub(crate) const ERROR_TYPE: &str = "error.type";
+pub(crate) const HTTP_REQUEST_BODY_SIZE: &str = "http.request.body.size";
+pub(crate) const HTTP_REQUEST_HEADER: &str = "http.request.header.";
+pub(crate) const HTTP_REQUEST_METHOD: &str = "http.request.method";
+pub(crate) const HTTP_REQUEST_METHOD_ORIGINAL: &str = "http.request.method_original";
+pub(crate) const HTTP_REQUEST_RESEND_COUNT: &str = "http.request.resend_count";
+pub(crate) const HTTP_RESPONSE_BODY_SIZE: &str = "http.response.body.size";
+pub(crate) const HTTP_RESPONSE_HEADER: &str = "http.response.header.";
+pub(crate) const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+pub(crate) const HTTP_ROUTE: &str = "http.route";
+pub(crate) const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
+pub(crate) const NETWORK_PEER_PORT: &str = "network.peer.port";
+pub(crate) const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
+pub(crate) const SERVER_ADDRESS: &str = "server.address";
+pub(crate) const SERVER_PORT: &str = "server.port";
+pub(crate) const URL_FULL: &str = "url.full";
+pub(crate) const URL_PATH: &str = "url.path";
+pub(crate) const URL_QUERY: &str = "url.query";
+pub(crate) const URL_SCHEME: &str = "url.scheme";
+pub(crate) const USER_AGENT_ORIGINAL: &str = "user_agent.original";
+
+/// Names that the HTTP conventions had before they became stable, for `http/dup`.
+pub(crate) mod legacy {
+    pub(crate) const HTTP_FLAVOR: &str = "http.flavor";
+    pub(crate) const HTTP_METHOD: &str = "http.method";
+    pub(crate) const HTTP_STATUS_CODE: &str = "http.status_code";
+    pub(crate) const HTTP_URL: &str = "http.url";
+    pub(crate) const NET_PEER_NAME: &str = "net.peer.name";
+}
+
+/// What only Envoy knows.
+pub(crate) mod envoy {
+    /// Names of the response flags (`UF`, `UH`, …), as `%RESPONSE_FLAGS%` prints them.
+    pub(crate) const RESPONSE_FLAGS: &str = "envoy.response_flags";
+    /// `%RESPONSE_CODE_DETAILS%`
+    pub(crate) const RESPONSE_CODE_DETAILS: &str = "envoy.response_code_details";
+    /// The cluster that the request was routed to.
+    pub(crate) const UPSTREAM_CLUSTER: &str = "envoy.upstream.cluster";
+    /// `%UPSTREAM_HOST%`: address and port.
+    pub(crate) const UPSTREAM_HOST: &str = "envoy.upstream.host";
+    /// How often an upstream was tried.
+    pub(crate) const UPSTREAM_ATTEMPT_COUNT: &str = "envoy.upstream.attempt_count";
+    /// Seconds from the first byte in until the upstream's first byte came.
+    pub(crate) const UPSTREAM_FIRST_BYTE_DURATION: &str = "envoy.upstream.first_byte.duration";
+    /// The route's name.
+    pub(crate) const ROUTE_NAME: &str = "envoy.route.name";
+}

@@ -1,0 +1,7 @@
+//! A finished span and its attributes, on their way to OTLP bytes.
+
+mod attributes;
+mod encode;
+
+pub use attributes::{SpanAttributes, Value};
+pub use encode::{Span, SpanKind, SpanStatus};
