@@ -50,7 +50,7 @@ fn increment(guest: &mut Guest<'_>) -> Answer {
     let metric = metric(guest)?;
     match metric.metric_type {
         MetricType::Counter if offset > 0 => {
-            metric.value = metric.value.wrapping_add(offset.cast_unsigned())
+            metric.value = metric.value.wrapping_add(offset.cast_unsigned());
         }
         MetricType::Gauge => metric.value = metric.value.wrapping_add_signed(offset),
         MetricType::Counter | MetricType::Histogram => return Err(Status::BAD_ARGUMENT.into()),

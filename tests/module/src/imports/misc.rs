@@ -1,4 +1,8 @@
 //! Log, clock, timer, and the contexts themselves.
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "every import has the one signature that the table needs"
+)]
 
 use super::{Import, data, plain};
 use crate::abi::Status;

@@ -1,0 +1,160 @@
+//! What a request costs. Calls, bytes and allocations are exact and stand in a snapshot: whoever makes the module
+//! dearer sees it in review. Instructions depend on the compiler too (two toolchains can build the module), so they
+//! stand in `fuel.txt`, rounded, and may differ from it by a fifth; `UPDATE_FUEL=1` writes it anew.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use meshspan_module_tests::{Cost, Trap, Vm};
+use serde_json::json;
+
+use crate::world::{
+    REQUEST, SAMPLED, UNSAMPLED, accept, configuration, configured, configured_with,
+    exchange_and_forget, flush, request_with,
+};
+
+/// How far from `fuel.txt` a build may be, in percent.
+const TOLERANCE: u64 = 20;
+
+/// The cost of one such request, from its headers to the deletion of its context.
+fn request(vm: &Vm, lines: &[(&str, &str)]) -> Cost {
+    warm(vm, |vm| exchange_and_forget(vm, lines))
+}
+
+/// The cost of `act` once it is warm: of the second time, when all that is made once has been made.
+fn warm(vm: &Vm, act: impl Fn(&Vm) -> Result<(), Trap>) -> Cost {
+    act(vm).unwrap();
+    vm.take_cost();
+    act(vm).unwrap();
+    vm.take_cost()
+}
+
+fn full_request() -> Vec<(&'static str, &'static str)> {
+    request_with(&[
+        ("traceparent", SAMPLED),
+        (
+            "tracestate",
+            "vendor=abc123,other@system=opaque:value,third=1",
+        ),
+        ("baggage", "tenant=blue,session=8f2c;ttl=60,region=north"),
+        ("x-tenant", "blue"),
+        ("x-request-id", "0f2b6f3e-6a49-4a5c-9d1e-2f7c1f3f6a11"),
+        ("accept-encoding", "gzip, deflate, br"),
+        ("accept-language", "en"),
+        ("cache-control", "no-cache"),
+        ("cookie", "a=1; b=2; c=3"),
+        ("referer", "http://shop.example/carts"),
+        ("x-forwarded-for", "192.0.2.10"),
+        ("x-envoy-internal", "true"),
+        ("content-type", "application/json"),
+    ])
+}
+
+fn full_configuration() -> String {
+    let mut configuration = configuration();
+    configuration["instrumentation/development"] = json!({"general": {"http": {"server": {
+        "request_captured_headers": ["x-tenant", "x-request-id"],
+        "response_captured_headers": ["content-type"]}}}});
+    configuration["distribution"] = json!({"meshspan": {
+        "routes": ["/users/{id}", "/carts/{id}"], "baggage_attributes": ["tenant"]}});
+    configuration.to_string()
+}
+
+fn cases() -> Vec<(&'static str, Cost)> {
+    let unsampled = request_with(&[("traceparent", UNSAMPLED)]);
+    let sampled = request_with(&[("traceparent", SAMPLED)]);
+    let full = full_request();
+    vec![
+        ("unsampled", request(&configured(), &unsampled)),
+        ("root", request(&configured(), REQUEST)),
+        ("sampled", request(&configured(), &sampled)),
+        (
+            "sampled_full",
+            request(&configured_with(&full_configuration()), &full),
+        ),
+        ("log_alone", warm(&configured(), |vm| vm.stream()?.finish())),
+        ("idle_tick", warm(&configured(), Vm::tick)),
+        ("export_of_100", {
+            let vm = configured();
+            for _ in 0..2 {
+                (0..100)
+                    .try_for_each(|_| exchange_and_forget(&vm, &sampled))
+                    .unwrap();
+                vm.take_cost();
+                let calls = flush(&vm).unwrap();
+                assert_eq!(calls.len(), 1);
+                accept(&vm, &calls).unwrap();
+            }
+            vm.take_cost()
+        }),
+    ]
+}
+
+#[test]
+fn calls_bytes_and_allocations() {
+    let mut text = String::new();
+    for (name, cost) in cases() {
+        writeln!(
+            text,
+            "{name}: {} host calls in {} callbacks",
+            cost.total_host_calls(),
+            cost.callbacks
+        )
+        .unwrap();
+        for (function, count) in &cost.host_calls {
+            writeln!(text, "  {count} x {function}").unwrap();
+        }
+        writeln!(
+            text,
+            "  bytes in {}, bytes out {}, allocations {}",
+            cost.bytes_in, cost.bytes_out, cost.allocations
+        )
+        .unwrap();
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn instructions() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compiled_module/fuel.txt");
+    let now: BTreeMap<String, u64> = cases()
+        .into_iter()
+        .map(|(name, cost)| (name.to_owned(), cost.fuel))
+        .collect();
+    if std::env::var_os("UPDATE_FUEL").is_some() {
+        let text = now.iter().fold(String::new(), |text, (name, fuel)| {
+            format!("{text}{name} {}\n", rounded(*fuel))
+        });
+        std::fs::write(&path, text).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).expect("fuel.txt is there: UPDATE_FUEL=1 writes it");
+    let before: BTreeMap<String, u64> = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, fuel)| {
+            (
+                name.to_owned(),
+                fuel.parse().expect("a number behind the name"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        before.keys().collect::<Vec<_>>(),
+        now.keys().collect::<Vec<_>>(),
+        "the cases of fuel.txt: UPDATE_FUEL=1 writes it anew"
+    );
+    for (name, &fuel) in &now {
+        let wanted = before[name];
+        assert!(
+            fuel.abs_diff(wanted) * 100 <= wanted * TOLERANCE,
+            "{name}: {fuel} instructions, {wanted} in fuel.txt; UPDATE_FUEL=1 accepts: {now:#?}"
+        );
+    }
+}
+
+/// To two digits that count.
+fn rounded(fuel: u64) -> u64 {
+    let unit = 10_u64.pow(fuel.max(1).ilog10().saturating_sub(1));
+    (fuel + unit / 2) / unit * unit
+}

@@ -1,0 +1,10 @@
+//! The module that `cargo xtask build` leaves, driven as Envoy would drive it and as Envoy never should.
+
+mod bad_configuration;
+mod call_order;
+mod cost;
+mod export;
+mod failing_host_calls;
+mod hostile_headers;
+mod surface;
+mod world;
