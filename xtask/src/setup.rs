@@ -73,7 +73,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
         return options.unknown(name, &[]);
     }
     let places = Places::find()?;
-    let ready = setup_what_can_be(&places, &EVERYTHING)?;
+    let ready = setup_what_can_be(&places, &EVERYTHING);
     if ready.failures() > 0 {
         bail!(
             "{} of the steps failed; what to do stands with each of them above",
@@ -96,7 +96,7 @@ pub(crate) fn setup(places: &Places, needs: &[Need]) -> Result<Ready> {
 }
 
 /// Sets up what is needed, shows what failed, and goes on without it.
-pub(crate) fn setup_what_can_be(places: &Places, needs: &[Need]) -> Result<Ready> {
+pub(crate) fn setup_what_can_be(places: &Places, needs: &[Need]) -> Ready {
     clear_leftovers(places);
     let mut ready = Ready::default();
     let mut steps = Steps::new(needs.len());
@@ -106,7 +106,7 @@ pub(crate) fn setup_what_can_be(places: &Places, needs: &[Need]) -> Result<Ready
             ready.failures += 1;
         }
     }
-    Ok(ready)
+    ready
 }
 
 /// Clears away what a run that was cut off left half done.

@@ -147,7 +147,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
     }
     let chosen = choose(&only);
     let places = Places::find()?;
-    let ready = setup_what_can_be(&places, &needs_of(&chosen))?;
+    let ready = setup_what_can_be(&places, &needs_of(&chosen));
     let run = Run {
         places,
         ready,

@@ -39,8 +39,9 @@ impl TestRunner {
         ));
         install(places, &version, &folder).with_context(|| {
             format!(
-                "{NAME} {version} could not be installed; this needs crates.io, once. \
-                 Without it, only the part `node` of `cargo xtask test` cannot run"
+                "{NAME} {version} could not be installed. What to do: give cargo a way to crates.io \
+                 (a proxy? then set HTTPS_PROXY) and run this again; only the part `node` of \
+                 `cargo xtask test` needs it"
             )
         })?;
         Ok((
@@ -77,7 +78,13 @@ fn install(places: &Places, version: &str, folder: &Path) -> Result<()> {
         run_logged(command.current_dir(&places.home), &log)
     };
     // A mirror may lack a version that the package's own lock file names.
-    let installed = run(true).or_else(|_| run(false)).and_then(|()| {
+    let may_differ =
+        |error: &anyhow::Error| error.to_string().contains("failed to select a version");
+    let first = match run(true) {
+        Err(error) if may_differ(&error) => run(false),
+        outcome => outcome,
+    };
+    let installed = first.and_then(|()| {
         let _ = fs::remove_dir_all(folder);
         fs::rename(&partial, folder)
             .with_context(|| format!("cannot move it to {}", folder.display()))
