@@ -198,10 +198,7 @@ impl std::error::Error for ConfigErrors {}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.total {
-            1 => f.write_str("the configuration has 1 error:")?,
-            total => write!(f, "the configuration has {total} errors:")?,
-        }
+        write!(f, "the configuration has {}:", count(self.total, "error"))?;
         for error in self.errors.iter().take(LISTED) {
             write!(f, "\n  {error}")?;
         }
@@ -261,13 +258,15 @@ impl fmt::Display for Problem {
             Self::TooFewItems { found, least } => {
                 write!(
                     f,
-                    "found a list with {found} items; allowed are at least {least}"
+                    "found a list with {}; allowed are at least {least}",
+                    count(*found, "item")
                 )
             }
             Self::TooManyItems { found, most } => {
                 write!(
                     f,
-                    "found a list with {found} items; allowed are at most {most}"
+                    "found a list with {}; allowed are at most {most}",
+                    count(*found, "item")
                 )
             }
             Self::NotOneComponent {
@@ -277,7 +276,8 @@ impl fmt::Display for Problem {
             } => {
                 write!(
                     f,
-                    "found an object with {found} keys; exactly one has to be there, and it names the {kind}"
+                    "found an object with {}; exactly one has to be there, and it names the {kind}",
+                    count(*found, "key")
                 )?;
                 write_allowed(f, allowed, None)
             }
@@ -366,6 +366,12 @@ impl fmt::Display for JsonPath {
     }
 }
 
+/// `1 key`, `2 keys`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// `text` in quotes, shortened, with nothing in it that could break a log line.
 pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
@@ -427,4 +433,85 @@ fn fold(text: &str) -> String {
         .filter(|character| !matches!(character, '_' | '-' | ' ' | '.'))
         .flat_map(char::to_lowercase)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{JsonPath, nearest, quote};
+
+    #[test]
+    fn paths_are_plain_where_keys_are_and_quoted_where_not() {
+        let root = JsonPath::root();
+        let cases = [
+            ("batch", "$.batch"),
+            ("b3", "$.b3"),
+            ("a/b", "$[\"a/b\"]"),
+            ("a b", "$[\"a b\"]"),
+            ("", "$[\"\"]"),
+            ("a\nb", "$[\"a\\u000ab\"]"),
+            ("ä", "$[\"ä\"]"),
+        ];
+        for (key, path) in cases {
+            assert_eq!(root.key(key).to_string(), path);
+        }
+        assert_eq!(root.key("a").index(2).key("b").to_string(), "$.a[2].b");
+    }
+
+    #[test]
+    fn quoted_text_is_short_and_breaks_no_line() {
+        assert_eq!(quote("a\"b\\c"), r#""a\"b\\c""#);
+        assert_eq!(
+            quote("a\r\n\u{0}b\u{202e}\u{85}"),
+            r#""a\u000d\u000a\u0000b\u202e\u0085""#
+        );
+        assert_eq!(quote(&"ß".repeat(60)), format!("\"{}\"", "ß".repeat(60)));
+        assert_eq!(
+            quote(&"ß".repeat(61)),
+            format!("\"{}…\"", "ß".repeat(60)),
+            "cut between characters"
+        );
+    }
+
+    #[test]
+    fn the_nearest_key_is_one_that_was_meant() {
+        let keys = [
+            "schedule_delay",
+            "export_timeout",
+            "max_queue_size",
+            "probability/development",
+            "b3",
+            "b3multi",
+        ];
+        let cases = [
+            (
+                "schedule_dealy",
+                Some("schedule_delay"),
+                "two letters swapped",
+            ),
+            ("scheduleDelay", Some("schedule_delay"), "camel case"),
+            ("max-queue-size", Some("max_queue_size"), "hyphens"),
+            ("EXPORT_TIMEOUT", Some("export_timeout"), "upper case"),
+            (
+                "probability",
+                Some("probability/development"),
+                "without its suffix",
+            ),
+            ("b3mutli", Some("b3multi"), "the nearer of two"),
+            ("b4", Some("b3"), "one letter"),
+            ("xray", None, "nothing like it"),
+            ("", None, "empty"),
+            ("timeout", None, "too far from export_timeout"),
+        ];
+        for (found, expected, why) in cases {
+            assert_eq!(nearest(found, keys), expected, "{why}");
+        }
+        assert_eq!(
+            nearest(&"a".repeat(100_000), keys),
+            None,
+            "a long key is not compared"
+        );
+    }
 }

@@ -250,3 +250,331 @@ fn check_value(value: &str) -> Result<(), &'static str> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use crate::config::testing::{accepted, rejected, rejected_at, rejected_for};
+    use crate::config::{Compression, ExporterConfig, OtlpProtocol};
+
+    const AT: &str = "$.tracer_provider.processors[0].simple.exporter";
+
+    fn with(exporter: &str) -> String {
+        format!(
+            r#""tracer_provider": {{"processors": [{{"simple": {{"exporter": {exporter}}}}}]}}"#
+        )
+    }
+
+    fn exporter(text: &str) -> ExporterConfig {
+        accepted(&with(text))
+            .tracer
+            .unwrap()
+            .processors
+            .remove(0)
+            .exporter
+    }
+
+    fn headers(settings: &str) -> Vec<(String, String)> {
+        exporter(&format!(r#"{{"otlp_http": {{{settings}}}}}"#)).headers
+    }
+
+    #[test]
+    fn exporters_have_the_standards_defaults() {
+        let cases = [
+            (
+                r#"{"otlp_grpc": null}"#,
+                OtlpProtocol::Grpc,
+                "http://localhost:4317",
+                "",
+            ),
+            (
+                r#"{"otlp_grpc": {"endpoint": null, "tls": {}, "timeout": null}}"#,
+                OtlpProtocol::Grpc,
+                "http://localhost:4317",
+                "",
+            ),
+            (
+                r#"{"otlp_http": {}}"#,
+                OtlpProtocol::HttpProtobuf,
+                "http://localhost:4318/v1/traces",
+                "/v1/traces",
+            ),
+            (
+                r#"{"otlp_http": {"encoding": "json"}}"#,
+                OtlpProtocol::HttpJson,
+                "http://localhost:4318/v1/traces",
+                "/v1/traces",
+            ),
+            (
+                r#"{"otlp_http": {"encoding": null, "tls": null}}"#,
+                OtlpProtocol::HttpProtobuf,
+                "http://localhost:4318/v1/traces",
+                "/v1/traces",
+            ),
+        ];
+        for (text, protocol, url, path) in cases {
+            let exporter = exporter(text);
+            assert_eq!(exporter.protocol, protocol, "{text}");
+            assert_eq!(
+                (
+                    exporter.endpoint.url.as_str(),
+                    exporter.endpoint.path.as_str()
+                ),
+                (url, path),
+                "{text}"
+            );
+            assert_eq!(
+                (exporter.endpoint.cluster.as_str(), exporter.timeout_ms),
+                ("localhost", 10_000),
+                "{text}"
+            );
+            assert_eq!(exporter.compression, Compression::None, "{text}");
+            assert!(exporter.headers.is_empty(), "{text}");
+        }
+        assert_eq!(
+            exporter(r#"{"otlp_grpc": {"timeout": 0, "compression": "none"}}"#).timeout_ms,
+            0,
+            "no limit"
+        );
+    }
+
+    #[test]
+    fn headers_go_before_the_list_in_lower_case() {
+        let found = headers(
+            r#""headers_list": "api-key=list,X-C=a%20b", "headers": [{"name": "Api-Key", "value": "$$entry"},
+               {"name": "ignored", "value": null}, {"name": "x-empty", "value": ""}]"#,
+        );
+        let expected = [("api-key", "$entry"), ("x-empty", ""), ("x-c", "a b")];
+        assert_eq!(
+            found,
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn wrong_headers_are_errors_that_show_no_value() {
+        let cases = [
+            (
+                r#""headers": [{"name": "x", "value": "s3cret\u000a"}]"#,
+                ".headers[0].value",
+                "line breaks",
+                "injection",
+            ),
+            (
+                r#""headers": [{"name": "x", "value": 53}]"#,
+                ".headers[0].value",
+                "a number (not shown)",
+                "type",
+            ),
+            (
+                r#""headers": [{"name": "x"}]"#,
+                ".headers[0]",
+                "\"value\" is missing",
+                "no value",
+            ),
+            (
+                r#""headers": [{"value": "s3cret"}]"#,
+                ".headers[0]",
+                "\"name\" is missing",
+                "no name",
+            ),
+            (
+                r#""headers": [{"name": "a b", "value": "s3cret"}]"#,
+                ".headers[0].name",
+                "a header name",
+                "not a token",
+            ),
+            (
+                r#""headers": [{"name": "", "value": "s3cret"}]"#,
+                ".headers[0].name",
+                "a header name",
+                "empty",
+            ),
+            (
+                r#""headers": [{"name": ":path", "value": "s3cret"}]"#,
+                ".headers[0].name",
+                "request line",
+                "pseudo",
+            ),
+            (
+                r#""headers": [{"name": "Content-Type", "value": "s3cret"}]"#,
+                ".headers[0].name",
+                "does not set itself",
+                "reserved",
+            ),
+            (
+                r#""headers": [{"name": "grpc-timeout", "value": null}]"#,
+                ".headers[0].name",
+                "does not set itself",
+                "reserved",
+            ),
+            (
+                r#""headers": [{"name": "x", "value": "${S3CRET}"}]"#,
+                ".headers[0].value",
+                "(not shown); environment",
+                "substitution",
+            ),
+            (
+                r#""headers": {"authorization": "s3cret"}"#,
+                ".headers",
+                "found an object with 1 key",
+                "a map",
+            ),
+            (r#""headers": []"#, ".headers", "at least 1", "empty list"),
+        ];
+        for (settings, place, words, why) in cases {
+            check_hidden(settings, place, words, why);
+        }
+    }
+
+    #[test]
+    fn wrong_lists_of_headers_are_errors_that_show_no_value() {
+        let cases = [
+            (
+                r#""headers_list": "a=1,s3cret""#,
+                ".headers_list",
+                "entry 2 is a string with 6 characters",
+                "no =",
+            ),
+            (
+                r#""headers_list": "a=1,te=s3cret""#,
+                ".headers_list",
+                "entry 2",
+                "reserved",
+            ),
+            (
+                r#""headers_list": "a=s3cret%0a""#,
+                ".headers_list",
+                "line breaks",
+                "injection",
+            ),
+            (
+                r#""headers_list": ["s3cret"]"#,
+                ".headers_list",
+                "a list with 1 item",
+                "type",
+            ),
+        ];
+        for (settings, place, words, why) in cases {
+            check_hidden(settings, place, words, why);
+        }
+    }
+
+    fn check_hidden(settings: &str, place: &str, words: &str, why: &str) {
+        let section = with(&format!(r#"{{"otlp_http": {{{settings}}}}}"#));
+        rejected_for(&section, &format!("{AT}.otlp_http{place}"), words, why);
+        assert!(
+            !rejected(&section)[0].to_lowercase().contains("s3cret"),
+            "{settings}"
+        );
+    }
+
+    #[test]
+    fn a_password_in_an_endpoint_is_not_shown() {
+        let section = with(r#"{"otlp_grpc": {"endpoint": "http://user:s3cret@collector:4317"}}"#);
+        rejected_at(
+            &section,
+            &format!("{AT}.otlp_grpc.endpoint"),
+            "send credentials with `headers`",
+        );
+        assert!(!rejected(&section)[0].contains("s3cret"));
+    }
+
+    #[test]
+    fn wrong_exporters_are_errors() {
+        let cases = [
+            (
+                r#"{"console": {}}"#,
+                ".console",
+                "a proxy cannot offer this; a filter has no console",
+                "no console",
+            ),
+            (
+                r#"{"otlp_file/development": null}"#,
+                "[\"otlp_file/development\"]",
+                "collector's file exporter",
+                "no files",
+            ),
+            (
+                r#"{"zipkin": {}}"#,
+                ".zipkin",
+                "no such span exporter; allowed: otlp_grpc, otlp_http",
+                "not the standard's",
+            ),
+            (
+                r#"{"otlp_gprc": {}}"#,
+                ".otlp_gprc",
+                "did you mean \"otlp_grpc\"",
+                "mistyped",
+            ),
+            (
+                r#"{"otlp_grpc": {"encoding": "json"}}"#,
+                ".otlp_grpc.encoding",
+                "no such key",
+                "HTTP's",
+            ),
+            (
+                r#"{"otlp_http": {"encoding": "JSON"}}"#,
+                ".otlp_http.encoding",
+                "did you mean \"json\"",
+                "case",
+            ),
+            (
+                r#"{"otlp_http": {"compression": "gzip"}}"#,
+                ".otlp_http.compression",
+                "not yet built",
+                "later",
+            ),
+            (
+                r#"{"otlp_http": {"compression": "zstd"}}"#,
+                ".otlp_http.compression",
+                "allowed: none, gzip",
+                "unknown",
+            ),
+            (
+                r#"{"otlp_http": {"timeout": -1}}"#,
+                ".otlp_http.timeout",
+                "from 0",
+                "negative",
+            ),
+            (
+                r#"{"otlp_http": {"tls": {"ca_file": "/ca.pem"}}}"#,
+                ".otlp_http.tls.ca_file",
+                "the Envoy cluster's",
+                "files",
+            ),
+            (
+                r#"{"otlp_grpc": {"tls": {"cert_file": "/c.pem"}}}"#,
+                ".otlp_grpc.tls.cert_file",
+                "the Envoy cluster's",
+                "files",
+            ),
+            (
+                r#"{"otlp_http": {"tls": {"insecure": true}}}"#,
+                ".otlp_http.tls.insecure",
+                "no such key",
+                "gRPC's",
+            ),
+            (
+                r#"{"otlp_grpc": {"tls": {"insecure": "yes"}}}"#,
+                ".otlp_grpc.tls.insecure",
+                "true or false",
+                "type",
+            ),
+            (
+                r#"{"otlp_grpc": {"endpoint": "${ENDPOINT}"}}"#,
+                ".otlp_grpc.endpoint",
+                "environment variables",
+                "substitution",
+            ),
+        ];
+        for (text, place, words, why) in cases {
+            rejected_for(&with(text), &format!("{AT}{place}"), words, why);
+        }
+        accepted(&with(
+            r#"{"otlp_grpc": {"tls": {"ca_file": null, "insecure": true}, "endpoint": "collector:4317"}}"#,
+        ));
+    }
+}

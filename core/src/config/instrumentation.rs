@@ -241,3 +241,198 @@ fn read_opt_in_list(reader: &Reader<'_>) -> HttpSemconv {
     }
     semconv
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use crate::config::testing::{accepted, rejected_for};
+    use crate::config::{HttpInstrumentation, HttpSemconv, InstrumentationConfig};
+
+    const AT: &str = "$[\"instrumentation/development\"]";
+
+    fn section(text: &str) -> String {
+        format!("\"instrumentation/development\": {text}")
+    }
+
+    fn general(text: &str) -> InstrumentationConfig {
+        accepted(&section(&format!("{{\"general\": {text}}}"))).instrumentation
+    }
+
+    #[test]
+    fn headers_are_in_lower_case_and_once() {
+        let config = general(
+            r#"{"http": {"server": {"request_captured_headers": ["X-Tenant", "x-tenant", "a"], "known_methods": []},
+                         "client": {"response_captured_headers": ["b"], "known_methods": ["QUERY", "get"]}}}"#,
+        );
+        assert_eq!(
+            config.http_server.request_captured_headers,
+            ["x-tenant", "a"]
+        );
+        assert!(
+            config.http_server.known_methods.is_empty(),
+            "an override may be empty"
+        );
+        assert_eq!(config.http_client.response_captured_headers, ["b"]);
+        assert_eq!(
+            config.http_client.known_methods,
+            ["QUERY", "get"],
+            "methods have case"
+        );
+        assert_eq!(general("{}").http_server, HttpInstrumentation::default());
+        assert_eq!(HttpInstrumentation::default().known_methods.len(), 9);
+    }
+
+    #[test]
+    fn which_names_are_emitted() {
+        use HttpSemconv::{Duplicate, Stable};
+        let cases = [
+            ("{}", Stable, "the default"),
+            (r#"{"stability_opt_in_list": "http"}"#, Stable, "stable"),
+            (
+                r#"{"stability_opt_in_list": "http/dup"}"#,
+                Duplicate,
+                "both",
+            ),
+            (
+                r#"{"stability_opt_in_list": "http/dup, http"}"#,
+                Duplicate,
+                "dup goes first",
+            ),
+            (
+                r#"{"stability_opt_in_list": "database/dup,rpc,gen_ai_latest_experimental,k8s,"}"#,
+                Stable,
+                "others'",
+            ),
+            (r#"{"stability_opt_in_list": null}"#, Stable, "null"),
+            (
+                r#"{"http": {"semconv": {"version": 1, "dual_emit": true, "experimental": false}}}"#,
+                Duplicate,
+                "by domain",
+            ),
+            (
+                r#"{"http": {"semconv": {"version": null}}, "stability_opt_in_list": "http/dup"}"#,
+                Stable,
+                "the domain's own setting goes first",
+            ),
+        ];
+        for (text, expected, why) in cases {
+            assert_eq!(general(text).http_semconv, expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn sensitive_parameters_are_a_full_override() {
+        let with = |list: &str| {
+            general(&format!(
+                r#"{{"sanitization": {{"url": {{"sensitive_query_parameters": {list}}}}}}}"#
+            ))
+        };
+        assert_eq!(
+            general("{}").sensitive_query_parameters,
+            ["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature"]
+        );
+        assert_eq!(
+            with(r#"["token", "Token", "token"]"#).sensitive_query_parameters,
+            ["token", "Token"]
+        );
+        assert!(with("[]").sensitive_query_parameters.is_empty());
+    }
+
+    #[test]
+    fn sections_of_others_are_left_to_them() {
+        let config = accepted(&section(
+            r#"{"java": {"spring": {"enabled": "${ANY}"}}, "rust": {}, "general": {"db": {"semconv": {"version": 2}},
+                "rpc": {}, "messaging": {}, "code": {}, "gen_ai": {}}}"#,
+        ));
+        assert_eq!(config.instrumentation, InstrumentationConfig::default());
+    }
+
+    #[test]
+    fn wrong_sections_are_errors() {
+        let cases = [
+            (
+                r#"{"general": {"http": {"server": {"request_captured_headers": []}}}}"#,
+                ".general.http.server.request_captured_headers",
+                "at least 1",
+                "empty",
+            ),
+            (
+                r#"{"general": {"http": {"server": {"request_captured_headers": [":path"]}}}}"#,
+                ".general.http.server.request_captured_headers[0]",
+                "request line",
+                "pseudo",
+            ),
+            (
+                r#"{"general": {"http": {"client": {"response_captured_headers": ["a b"]}}}}"#,
+                ".general.http.client.response_captured_headers[0]",
+                "a header name",
+                "not a token",
+            ),
+            (
+                r#"{"general": {"http": {"client": {"known_methods": ["GET "]}}}}"#,
+                ".general.http.client.known_methods[0]",
+                "an HTTP method",
+                "a space",
+            ),
+            (
+                r#"{"general": {"http": {"semconv": {"version": 2}}}}"#,
+                ".general.http.semconv.version",
+                "from 1 to 1",
+                "no such version",
+            ),
+            (
+                r#"{"general": {"http": {"semconv": {"experimental": 1}}}}"#,
+                ".general.http.semconv.experimental",
+                "true or false",
+                "type",
+            ),
+            (
+                r#"{"general": {"stability_opt_in_list": "database,http/dupe"}}"#,
+                ".general.stability_opt_in_list",
+                "entry 2 is \"http/dupe\"",
+                "nearly ours",
+            ),
+            (
+                r#"{"general": {"stability_opt_in_list": "htpp"}}"#,
+                ".general.stability_opt_in_list",
+                "entry 1",
+                "nearly ours",
+            ),
+            (
+                r#"{"general": {"stability_opt_in_list": ["http"]}}"#,
+                ".general.stability_opt_in_list",
+                "a string",
+                "a list",
+            ),
+            (
+                r#"{"general": {"db": []}}"#,
+                ".general.db",
+                "an object",
+                "type",
+            ),
+            (
+                r#"{"general": {"https": {}}}"#,
+                ".general.https",
+                "did you mean \"http\"",
+                "mistyped",
+            ),
+            (
+                r#"{"java": null}"#,
+                ".java",
+                "an object",
+                "the schema takes no null",
+            ),
+            (
+                r#"{"kotlin": {}}"#,
+                ".kotlin",
+                "no such key",
+                "no such language",
+            ),
+        ];
+        for (text, place, words, why) in cases {
+            rejected_for(&section(text), &format!("{AT}{place}"), words, why);
+        }
+    }
+}

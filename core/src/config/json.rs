@@ -149,3 +149,65 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
         Ok(Value::Object(members))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{Node, Number, Value, parse};
+
+    #[test]
+    fn numbers_that_are_whole_are_integers_however_they_are_written() {
+        let cases = [
+            ("5000", Some(5000)),
+            ("5000.0", Some(5000)),
+            ("5e3", Some(5000)),
+            ("-0.0", Some(0)),
+            ("18446744073709551615", Some(18_446_744_073_709_551_615)),
+            ("5000.5", None),
+            ("1e-9", None),
+        ];
+        for (text, integer) in cases {
+            let Node {
+                value: Value::Number(number),
+                ..
+            } = parse(text.as_bytes()).unwrap()
+            else {
+                panic!("{text} is a number")
+            };
+            assert_eq!(number.as_integer(), integer, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_double_beyond_every_integer_saturates() {
+        assert_eq!(Number::Double(1e300).as_integer(), Some(i128::MAX));
+        assert_eq!(Number::Double(-1e300).as_integer(), Some(i128::MIN));
+    }
+
+    #[test]
+    fn values_are_numbered_as_they_begin_and_doubled_keys_are_kept() {
+        let Value::Object(members) = parse(br#"{"a": [1, 2], "a": 3}"#).unwrap().value else {
+            panic!("an object")
+        };
+        let found: Vec<_> = members
+            .iter()
+            .map(|(key, node)| (key.as_str(), node.order))
+            .collect();
+        assert_eq!(found, [("a", 1), ("a", 4)]);
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        let deep = |levels: usize| [vec![b'['; levels], vec![b']'; levels]].concat();
+        assert!(parse(&deep(100)).is_ok());
+        assert!(parse(&deep(100_000)).is_err());
+    }
+
+    #[test]
+    fn what_follows_the_document_is_an_error() {
+        assert!(parse(b"{} {}").is_err());
+        assert!(parse(b"{} \n").is_ok());
+    }
+}

@@ -213,3 +213,194 @@ fn without_names(template: &str) -> String {
     });
     segments.collect::<Vec<_>>().join("/")
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::validate_route_template;
+    use crate::config::testing::{accepted, rejected, rejected_at};
+    use crate::config::{MeshspanConfig, Role};
+
+    fn section(text: &str) -> String {
+        format!(r#""distribution": {{"meshspan": {text}}}"#)
+    }
+
+    fn meshspan(text: &str) -> MeshspanConfig {
+        accepted(&section(text)).meshspan
+    }
+
+    #[test]
+    fn roles() {
+        let cases = [
+            ("auto", Role::Auto),
+            ("server", Role::Server),
+            ("client", Role::Client),
+            ("gateway", Role::Gateway),
+        ];
+        for (text, role) in cases {
+            assert_eq!(meshspan(&format!(r#"{{"role": "{text}"}}"#)).role, role);
+        }
+        assert_eq!(meshspan("{}").role, Role::Auto);
+        rejected_at(
+            &section(r#"{"role": "Gateway"}"#),
+            "$.distribution.meshspan.role",
+            "did you mean \"gateway\"",
+        );
+    }
+
+    #[test]
+    fn clusters_reach_endpoints_wherever_they_stand() {
+        let config = accepted(
+            r#""tracer_provider": {"processors": [{"simple": {"exporter": {"otlp_grpc": {"endpoint": "http://c:1"}}}}]},
+               "distribution": {"meshspan": {"clusters": {"c:1": "mapped", "unused:2": "x"}}}"#,
+        );
+        assert_eq!(
+            config.tracer.unwrap().processors[0]
+                .exporter
+                .endpoint
+                .cluster,
+            "mapped"
+        );
+        rejected_at(
+            &section(r#"{"clusters": {"c": "x"}}"#),
+            "$.distribution.meshspan.clusters.c",
+            "with the port",
+        );
+        rejected_at(
+            &section(r#"{"clusters": {"c:1": ""}}"#),
+            "$.distribution.meshspan.clusters[\"c:1\"]",
+            "not empty",
+        );
+        rejected_at(
+            &section(r#"{"clusters": ["c:1"]}"#),
+            "$.distribution.meshspan.clusters",
+            "an object",
+        );
+    }
+
+    #[test]
+    fn templates() {
+        let valid = [
+            "/",
+            "/users",
+            "/users/",
+            "/users/{id}",
+            "/{a}/{b.c-d_1}",
+            "/static/**",
+            "/**",
+            "/a%20b",
+            "/a:b;c=d",
+            "/ü",
+        ];
+        for template in valid {
+            assert_eq!(validate_route_template(template), Ok(()), "{template}");
+        }
+        let invalid = [
+            ("", "empty"),
+            ("users", "no slash"),
+            ("http://a/b", "a URL"),
+            ("//", "an empty segment"),
+            ("/a//b", "an empty segment"),
+            ("/{}", "no name"),
+            ("/{a", "not closed"),
+            ("/a}", "not opened"),
+            ("/{a}{b}", "two names in one segment"),
+            ("/a{b}", "a part of a segment"),
+            ("/{a b}", "a space in a name"),
+            ("/{a*}", "a star in a name"),
+            ("/*", "one star"),
+            ("/**/a", "** before the end"),
+            ("/a**", "** with text"),
+            ("/a?b", "a query"),
+            ("/a#b", "a fragment"),
+            ("/a b", "a space"),
+            ("/a\n", "a line break"),
+        ];
+        for (template, why) in invalid {
+            assert!(
+                validate_route_template(template).is_err(),
+                "{template:?}: {why}"
+            );
+        }
+    }
+
+    #[test]
+    fn routes_stand_once() {
+        assert_eq!(
+            meshspan(r#"{"routes": ["/b", "/a/{id}", "/a/x"]}"#).routes,
+            ["/b", "/a/{id}", "/a/x"],
+            "in order"
+        );
+        let path = "$.distribution.meshspan.routes[2]";
+        rejected_at(
+            &section(r#"{"routes": ["/a", "/b/{x}", "/b/{y}"]}"#),
+            path,
+            "the same as item [1]",
+        );
+        rejected_at(
+            &section(r#"{"routes": ["/a", "/b", "/a"]}"#),
+            path,
+            "the same as item [0]",
+        );
+        rejected_at(
+            &section(r#"{"routes": ["/a", "/b", "c"]}"#),
+            path,
+            "begins with /",
+        );
+        let many: Vec<String> = (0..10_001).map(|number| format!("\"/{number}\"")).collect();
+        accepted(&section(&format!(
+            r#"{{"routes": [{}]}}"#,
+            many[1..].join(",")
+        )));
+        let path = "$.distribution.meshspan.routes";
+        rejected_at(
+            &section(&format!(r#"{{"routes": [{}]}}"#, many.join(","))),
+            path,
+            "at most 10000",
+        );
+    }
+
+    #[test]
+    fn baggage_keys() {
+        assert_eq!(
+            meshspan(r#"{"baggage_attributes": ["tenant", "Tenant", "tenant"]}"#)
+                .baggage_attributes,
+            ["tenant", "Tenant"]
+        );
+        rejected_at(
+            &section(r#"{"baggage_attributes": ["a=b"]}"#),
+            "$.distribution.meshspan.baggage_attributes[0]",
+            "a baggage key",
+        );
+    }
+
+    #[test]
+    fn what_a_later_version_builds_is_not_ignored() {
+        for key in ["keep", "masking", "metrics", "logs", "l4", "limits"] {
+            rejected_at(
+                &section(&format!(r#"{{"{key}": {{}}}}"#)),
+                &format!("$.distribution.meshspan.{key}"),
+                "not yet built",
+            );
+        }
+    }
+
+    #[test]
+    fn distributions_of_others_are_theirs() {
+        accepted(r#""distribution": {"vendor": {"anything": ["${GOES}"]}}"#);
+        rejected_at(
+            r#""distribution": {"vendor": 1}"#,
+            "$.distribution.vendor",
+            "an object",
+        );
+        rejected_at(r#""distribution": {}"#, "$.distribution", "empty");
+        rejected_at(
+            r#""distribution": {"meshpan": {}}"#,
+            "$.distribution.meshpan",
+            "did you mean \"meshspan\"",
+        );
+        assert_eq!(rejected(r#""distribution": 1"#).len(), 1);
+    }
+}

@@ -18,6 +18,8 @@ mod propagator;
 mod reader;
 mod resource;
 mod sampler;
+#[cfg(test)]
+mod testing;
 mod token;
 mod tracer;
 

@@ -60,3 +60,36 @@ pub(super) fn unique(names: impl IntoIterator<Item = String>) -> Vec<String> {
         .map(|(name, ())| name)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{OrderedMap, unique};
+
+    #[test]
+    fn the_first_place_and_the_last_value_win() {
+        let mut map = OrderedMap::new();
+        for (name, value) in [("a", 1), ("b", 2), ("a", 3)] {
+            map.set(name.to_owned(), value);
+        }
+        let mut lower = OrderedMap::new();
+        for (name, value) in [("c", 4), ("b", 5)] {
+            lower.set(name.to_owned(), value);
+        }
+        map.append_missing(lower);
+        let entries = map.into_entries();
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+            .collect();
+        assert_eq!(entries, [("a", 3), ("b", 2), ("c", 4)]);
+    }
+
+    #[test]
+    fn unique_keeps_the_order() {
+        let names = ["b", "a", "b"].map(str::to_owned);
+        assert_eq!(unique(names), ["b", "a"]);
+    }
+}

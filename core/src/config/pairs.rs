@@ -77,3 +77,45 @@ fn percent_decode(text: &str) -> Result<String, &'static str> {
     }
     String::from_utf8(decoded).map_err(|_| "name=value whose percent-encoded bytes are UTF-8")
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::parse_pair;
+
+    #[test]
+    fn pairs() {
+        let valid = [
+            ("a=b", ("a", "b"), "plain"),
+            ("a = b", ("a", "b"), "space around ="),
+            ("a=b=c", ("a", "b=c"), "the first = divides"),
+            ("a=", ("a", ""), "an empty value"),
+            ("a=x%20y%2c%3D", ("a", "x y,="), "percent-encoded"),
+            ("a%2Eb=1", ("a.b", "1"), "an encoded name"),
+            ("a=%C3%A4", ("a", "ä"), "UTF-8"),
+            ("a=ä+b", ("a", "ä+b"), "what need not be decoded"),
+        ];
+        for (text, (name, value), why) in valid {
+            assert_eq!(
+                parse_pair(text),
+                Ok((name.to_owned(), value.to_owned())),
+                "{why}"
+            );
+        }
+        let invalid = [
+            ("a", "no ="),
+            ("=b", "no name"),
+            (" =b", "no name but a space"),
+            ("a=%", "no digits"),
+            ("a=%4", "one digit"),
+            ("a=%zz", "no hex"),
+            ("a=%+4", "a sign is no digit"),
+            ("a=%ff", "not UTF-8"),
+        ];
+        for (text, why) in invalid {
+            assert!(parse_pair(text).is_err(), "{text}: {why}");
+        }
+    }
+}

@@ -99,3 +99,131 @@ fn kind_of(name: &str) -> Option<PropagatorKind> {
         .find(|(known, _)| *known == name)
         .map(|(_, kind)| *kind)
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use crate::config::PropagatorKind::{self, B3, B3Multi, Baggage, Jaeger, TraceContext};
+    use crate::config::testing::{accepted, rejected_for};
+
+    #[test]
+    fn formats_stand_once_in_order_of_preference() {
+        let cases: &[(&str, &[PropagatorKind], &str)] = &[
+            ("{}", &[], "none unless named"),
+            (
+                r#"{"composite": [{"b3": {}}, {"tracecontext": null}]}"#,
+                &[B3, TraceContext],
+                "in order",
+            ),
+            (r#"{"composite": [{"b3": {}}, {"b3": {}}]}"#, &[B3], "once"),
+            (
+                r#"{"composite_list": "tracecontext, baggage,b3,b3multi,jaeger"}"#,
+                &[TraceContext, Baggage, B3, B3Multi, Jaeger],
+                "the list",
+            ),
+            (
+                r#"{"composite_list": "baggage,tracecontext", "composite": [{"tracecontext": {}}]}"#,
+                &[TraceContext, Baggage],
+                "the list comes after",
+            ),
+            (r#"{"composite_list": "none"}"#, &[], "none"),
+            (
+                r#"{"composite_list": "none", "composite": [{"jaeger": {}}]}"#,
+                &[Jaeger],
+                "none adds nothing",
+            ),
+            (r#"{"composite_list": null}"#, &[], "null"),
+            (r#"{"composite_list": ""}"#, &[], "empty"),
+        ];
+        for (text, kinds, why) in cases {
+            assert_eq!(
+                accepted(&format!("\"propagator\": {text}")).propagators,
+                *kinds,
+                "{why}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_formats_are_errors() {
+        let cases = [
+            (
+                r#"{"composite": [{"xray": {}}]}"#,
+                ".composite[0].xray",
+                "no such propagator; allowed: tracecontext",
+                "not offered",
+            ),
+            (
+                r#"{"composite": [{"ottrace": {}}]}"#,
+                ".composite[0].ottrace",
+                "no such propagator",
+                "not offered",
+            ),
+            (
+                r#"{"composite": [{"b3mutli": {}}]}"#,
+                ".composite[0].b3mutli",
+                "did you mean \"b3multi\"",
+                "mistyped",
+            ),
+            (r#"{"composite": []}"#, ".composite", "at least 1", "empty"),
+            (
+                r#"{"composite": null}"#,
+                ".composite",
+                "a list",
+                "the schema takes no null",
+            ),
+            (
+                r#"{"composite": ["b3"]}"#,
+                ".composite[0]",
+                "whose one key names the propagator",
+                "a name is no object",
+            ),
+            (
+                r#"{"composite": [{"b3": {}, "baggage": {}}]}"#,
+                ".composite[0]",
+                "an object with 2 keys",
+                "two in one",
+            ),
+            (
+                r#"{"composite": [{}]}"#,
+                ".composite[0]",
+                "an object with 0 keys",
+                "none in one",
+            ),
+            (
+                r#"{"composite": [{"b3": {"single": true}}]}"#,
+                ".composite[0].b3.single",
+                "no keys are allowed",
+                "settings",
+            ),
+            (
+                r#"{"composite": [{"b3": true}]}"#,
+                ".composite[0].b3",
+                "an object or null",
+                "not an object",
+            ),
+            (
+                r#"{"composite_list": "b3,tracecontent"}"#,
+                ".composite_list",
+                "did you mean \"tracecontext\"",
+                "mistyped in the list",
+            ),
+            (
+                r#"{"composite_list": "none,b3"}"#,
+                ".composite_list",
+                "none on its own",
+                "none with others",
+            ),
+        ];
+        for (text, place, words, why) in cases {
+            rejected_for(
+                &format!("\"propagator\": {text}"),
+                &format!("$.propagator{place}"),
+                words,
+                why,
+            );
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use super::error::{ConfigError, ConfigErrors, JsonPath, Problem, nearest, quote};
+use super::error::{ConfigError, ConfigErrors, JsonPath, Problem, count, nearest, quote};
 use super::json::{Node, Value};
 
 /// More errors than this are counted and not kept, so that a hostile document costs no more memory than its size.
@@ -146,8 +146,8 @@ impl<'d> Reader<'d> {
     pub(super) fn found(&self) -> String {
         match &self.node.value {
             Value::Null => "null".to_owned(),
-            Value::List(items) => format!("a list with {} items", items.len()),
-            Value::Object(members) => format!("an object with {} keys", members.len()),
+            Value::List(items) => format!("a list with {}", count(items.len(), "item")),
+            Value::Object(members) => format!("an object with {}", count(members.len(), "key")),
             Value::String(text) => self.found_text(text),
             Value::Bool(_) if self.secret => "a boolean (not shown)".to_owned(),
             Value::Number(_) if self.secret => "a number (not shown)".to_owned(),
@@ -160,8 +160,8 @@ impl<'d> Reader<'d> {
     pub(super) fn found_text(&self, text: &str) -> String {
         if self.secret {
             format!(
-                "a string with {} characters (not shown)",
-                text.chars().count()
+                "a string with {} (not shown)",
+                count(text.chars().count(), "character")
             )
         } else {
             quote(text)
@@ -460,10 +460,9 @@ impl<'d> Object<'d> {
             self.keys.iter().any(|known| known.name == key),
             "{key} is not in its table"
         );
-        self.reader
-            .members()
-            .find(|(name, _)| *name == key)
-            .map(|(_, member)| member)
+        let mut entries = self.reader.entries().iter();
+        let (name, node) = entries.find(|(name, _)| name == key)?;
+        Some(self.reader.member(name, node))
     }
 
     /// The value under `key`, if the key is there and its value is not null.
@@ -506,4 +505,105 @@ fn without_substitution(text: &str) -> Option<Cow<'_, str>> {
         plain.push(character);
     }
     Some(Cow::Owned(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::without_substitution;
+    use crate::config::testing::{accepted, rejected, rejected_at};
+
+    #[test]
+    fn dollars_follow_the_file_format() {
+        let cases = [
+            ("plain", Some("plain"), "no dollar"),
+            ("a$b", Some("a$b"), "a lone dollar is itself"),
+            ("$$", Some("$"), "escaped"),
+            ("$$$$", Some("$$"), "escaped twice"),
+            (
+                "$${A}",
+                Some("${A}"),
+                "an escaped dollar begins no substitution",
+            ),
+            ("${A", Some("${A"), "not closed"),
+            ("$A", Some("$A"), "braces are needed"),
+            ("${A}", None, "a substitution"),
+            ("x-${env:A:-default}-y", None, "with a prefix and a default"),
+            ("$$${A}", None, "an escaped dollar, then a substitution"),
+            (
+                "${}",
+                None,
+                "an invalid reference is an error in a file, too",
+            ),
+        ];
+        for (text, expected, why) in cases {
+            assert_eq!(
+                without_substitution(text).as_deref(),
+                expected,
+                "{text}: {why}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_substitution_is_told_apart_from_a_wrong_type() {
+        rejected_at(
+            r#""disabled": "${OTEL_SDK_DISABLED}""#,
+            "$.disabled",
+            "environment variables",
+        );
+        rejected_at(
+            r#""log_level": "${LEVEL:-info}""#,
+            "$.log_level",
+            "environment variables",
+        );
+    }
+
+    #[test]
+    fn an_escaped_dollar_is_one() {
+        let config =
+            accepted(r#""resource": {"attributes": [{"name": "price", "value": "$${5}"}]}"#);
+        let crate::attribute::AttributeValue::String(value) = &config.resource.attributes[0].value
+        else {
+            panic!()
+        };
+        assert_eq!(value, "${5}");
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_an_error_even_in_a_section_of_others() {
+        rejected_at(
+            r#""disabled": true, "disabled": false"#,
+            "$.disabled",
+            "more than once",
+        );
+        rejected_at(
+            r#""instrumentation/development": {"java": {"a": {"b": [{"c": 1, "c": 1}]}}}"#,
+            "$[\"instrumentation/development\"].java.a.b[0].c",
+            "more than once",
+        );
+    }
+
+    #[test]
+    fn errors_come_in_document_order() {
+        let errors = rejected(
+            r#""a": 1, "tracer_provider": {"processors": 1, "b": 1}, "distribution": {"c": 1}, "d": 1"#,
+        );
+        let paths: Vec<_> = errors
+            .iter()
+            .map(|error| error.split(':').next().unwrap())
+            .collect();
+        assert_eq!(
+            paths,
+            [
+                "$.a",
+                "$.tracer_provider.processors",
+                "$.tracer_provider.b",
+                "$.distribution.c",
+                "$.d"
+            ]
+        );
+    }
 }

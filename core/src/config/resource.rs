@@ -174,3 +174,223 @@ fn check_detection(reader: &Reader<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use crate::attribute::{Attribute, AttributeValue as Value};
+    use crate::config::testing::{accepted, rejected, rejected_at, rejected_for};
+
+    fn attributes(section: &str) -> Vec<(String, Value)> {
+        let config = accepted(&format!("\"resource\": {section}"));
+        config
+            .resource
+            .attributes
+            .into_iter()
+            .map(|Attribute { name, value }| (name, value))
+            .collect()
+    }
+
+    fn entry(value: &str) -> String {
+        format!(r#""resource": {{"attributes": [{{"name": "a", {value}}}]}}"#)
+    }
+
+    #[test]
+    fn each_type_has_its_values() {
+        let cases = [
+            (r#""value": "x""#, Value::String("x".into())),
+            (r#""value": "x", "type": null"#, Value::String("x".into())),
+            (
+                r#""value": "", "type": "string""#,
+                Value::String(String::new()),
+            ),
+            (r#""value": true, "type": "bool""#, Value::Bool(true)),
+            (r#""value": 7, "type": "int""#, Value::Int(7)),
+            (r#""value": 7.0, "type": "int""#, Value::Int(7)),
+            (
+                r#""value": -9223372036854775808, "type": "int""#,
+                Value::Int(i64::MIN),
+            ),
+            (r#""value": 7, "type": "double""#, Value::Double(7.0)),
+            (r#""value": 1.5, "type": "double""#, Value::Double(1.5)),
+            (
+                r#""value": ["x", "y"], "type": "string_array""#,
+                Value::StringArray(vec!["x".into(), "y".into()]),
+            ),
+            (
+                r#""value": [true], "type": "bool_array""#,
+                Value::BoolArray(vec![true]),
+            ),
+            (
+                r#""value": [1, 2.0], "type": "int_array""#,
+                Value::IntArray(vec![1, 2]),
+            ),
+            (
+                r#""value": [1, 2.5], "type": "double_array""#,
+                Value::DoubleArray(vec![1.0, 2.5]),
+            ),
+        ];
+        for (text, value) in cases {
+            assert_eq!(
+                accepted(&entry(text)).resource.attributes[0].value,
+                value,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_of_other_types_are_errors() {
+        let cases = [
+            (
+                r#""value": 7"#,
+                ".value",
+                "\"type\"",
+                "no type stated means string",
+            ),
+            (
+                r#""value": "7", "type": "int""#,
+                ".value",
+                "an integer",
+                "text for an int",
+            ),
+            (
+                r#""value": 7.5, "type": "int""#,
+                ".value",
+                "out of range",
+                "not whole",
+            ),
+            (
+                r#""value": 9223372036854775808, "type": "int""#,
+                ".value",
+                "out of range",
+                "beyond 64 bits",
+            ),
+            (
+                r#""value": 1, "type": "bool""#,
+                ".value",
+                "true or false",
+                "number for a bool",
+            ),
+            (
+                r#""value": "x", "type": "string_array""#,
+                ".value",
+                "a list",
+                "one for many",
+            ),
+            (
+                r#""value": [], "type": "string_array""#,
+                ".value",
+                "at least 1",
+                "an empty list",
+            ),
+            (
+                r#""value": ["x", 1], "type": "string_array""#,
+                ".value[1]",
+                "a string",
+                "mixed",
+            ),
+            (
+                r#""value": [null], "type": "int_array""#,
+                ".value[0]",
+                "an integer",
+                "null inside",
+            ),
+            (
+                r#""value": 1, "type": "integer""#,
+                ".type",
+                "allowed: string, bool",
+                "no such type",
+            ),
+            (r#""type": "int""#, "", "\"value\" is missing", "no value"),
+            (
+                r#""value": {"x": 1}"#,
+                ".value",
+                "an object with 1 key",
+                "an object",
+            ),
+        ];
+        for (text, place, words, why) in cases {
+            rejected_for(
+                &entry(text),
+                &format!("$.resource.attributes[0]{place}"),
+                words,
+                why,
+            );
+        }
+        rejected_at(
+            r#""resource": {"attributes": [{"name": "", "value": "x"}]}"#,
+            "$.resource.attributes[0].name",
+            "not empty",
+        );
+        rejected_at(
+            r#""resource": {"attributes": []}"#,
+            "$.resource.attributes",
+            "at least 1",
+        );
+        rejected_at(
+            r#""resource": null"#,
+            "$.resource",
+            "found null; allowed is an object",
+        );
+    }
+
+    #[test]
+    fn the_entries_go_before_the_list() {
+        let found = attributes(
+            r#"{"attributes_list": "c=list,b=first,b=list,", "attributes": [
+                {"name": "a", "value": 1, "type": "int"}, {"name": "b", "value": "entry"},
+                {"name": "ignored", "value": null}, {"name": "a", "value": 2, "type": "int"}]}"#,
+        );
+        let text = |text: &str| Value::String(text.to_owned());
+        let expected = [
+            ("a", Value::Int(2)),
+            ("b", text("entry")),
+            ("c", text("list")),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(name, value)| (name.to_owned(), value))
+        );
+    }
+
+    #[test]
+    fn a_wrong_entry_of_the_list_is_named() {
+        let path = "$.resource.attributes_list";
+        rejected_at(
+            r#""resource": {"attributes_list": "a=1,b"}"#,
+            path,
+            "entry 2 is \"b\"; allowed is name=value",
+        );
+        assert_eq!(
+            rejected(r#""resource": {"attributes_list": "a,b,c=%"}"#).len(),
+            3,
+            "all of them"
+        );
+        assert!(attributes(r#"{"attributes_list": null, "schema_url": null}"#).is_empty());
+    }
+
+    #[test]
+    fn detection_is_what_a_proxy_can_detect() {
+        accepted(r#""resource": {"detection/development": {}}"#);
+        accepted(
+            r#""resource": {"detection/development": {"detectors": [{"service": {}}, {"service": null}]}}"#,
+        );
+        for detector in ["container", "host", "process"] {
+            rejected_at(
+                &format!(
+                    r#""resource": {{"detection/development": {{"detectors": [{{"{detector}": null}}]}}}}"#
+                ),
+                &format!("$.resource[\"detection/development\"].detectors[0].{detector}"),
+                "metadata",
+            );
+        }
+        rejected_at(
+            r#""resource": {"detection/development": {"attributes": {"excluded": ["k8s.*"]}}}"#,
+            "$.resource[\"detection/development\"].attributes",
+            "under $.resource.attributes",
+        );
+    }
+}

@@ -109,3 +109,165 @@ fn read_parent_based(reader: &Reader<'_>, level: u32) -> Option<SamplerConfig> {
     }
     Some(SamplerConfig::ParentBased(Box::new(parent_based)))
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{ParentBasedConfig, SamplerConfig};
+    use crate::config::testing::{accepted, rejected_at, rejected_for};
+
+    fn with(sampler: &str) -> String {
+        format!(
+            r#""tracer_provider": {{"sampler": {sampler}, "processors": [{{"batch": {{"exporter": {{"otlp_grpc": null}}}}}}]}}"#
+        )
+    }
+
+    fn nested(levels: usize) -> String {
+        let inner = (1..levels).fold(r#"{"always_on": {}}"#.to_owned(), |inner, _| {
+            format!(r#"{{"parent_based": {{"root": {inner}}}}}"#)
+        });
+        with(&inner)
+    }
+
+    #[test]
+    fn samplers_have_the_standards_defaults() {
+        let parent_based = |change: fn(&mut ParentBasedConfig)| {
+            let mut config = ParentBasedConfig::default();
+            change(&mut config);
+            SamplerConfig::ParentBased(Box::new(config))
+        };
+        let cases = [
+            (r#"{"always_on": {}}"#, SamplerConfig::AlwaysOn),
+            (r#"{"always_off": null}"#, SamplerConfig::AlwaysOff),
+            (
+                r#"{"trace_id_ratio_based": null}"#,
+                SamplerConfig::TraceIdRatioBased { ratio: 1.0 },
+            ),
+            (
+                r#"{"trace_id_ratio_based": {"ratio": null}}"#,
+                SamplerConfig::TraceIdRatioBased { ratio: 1.0 },
+            ),
+            (
+                r#"{"trace_id_ratio_based": {"ratio": 0}}"#,
+                SamplerConfig::TraceIdRatioBased { ratio: 0.0 },
+            ),
+            (
+                r#"{"trace_id_ratio_based": {"ratio": 1e-9}}"#,
+                SamplerConfig::TraceIdRatioBased { ratio: 1e-9 },
+            ),
+            (r#"{"parent_based": null}"#, SamplerConfig::default()),
+            (
+                r#"{"parent_based": {"root": {"always_off": {}}, "local_parent_not_sampled": {"always_on": {}}}}"#,
+                parent_based(|config| {
+                    config.root = SamplerConfig::AlwaysOff;
+                    config.local_parent_not_sampled = SamplerConfig::AlwaysOn;
+                }),
+            ),
+            (
+                r#"{"parent_based": {"remote_parent_sampled": {"always_off": {}},
+                    "remote_parent_not_sampled": {"always_on": {}}, "local_parent_sampled": {"always_off": {}}}}"#,
+                parent_based(|config| {
+                    config.remote_parent_sampled = SamplerConfig::AlwaysOff;
+                    config.remote_parent_not_sampled = SamplerConfig::AlwaysOn;
+                    config.local_parent_sampled = SamplerConfig::AlwaysOff;
+                }),
+            ),
+        ];
+        for (text, sampler) in cases {
+            assert_eq!(
+                accepted(&with(text)).tracer.unwrap().sampler,
+                sampler,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_samplers_are_errors() {
+        let cases = [
+            (
+                r#"{"trace_id_ratio_based": {"ratio": 1.1}}"#,
+                ".trace_id_ratio_based.ratio",
+                "from 0 to 1",
+                "above 1",
+            ),
+            (
+                r#"{"trace_id_ratio_based": {"ratio": -0.1}}"#,
+                ".trace_id_ratio_based.ratio",
+                "from 0 to 1",
+                "below 0",
+            ),
+            (
+                r#"{"trace_id_ratio_based": {"ratio": "0.1"}}"#,
+                ".trace_id_ratio_based.ratio",
+                "from 0 to 1",
+                "text",
+            ),
+            (
+                r#"{"trace_id_ratio_based": {"ration": 1}}"#,
+                ".trace_id_ratio_based.ration",
+                "did you mean \"ratio\"",
+                "mistyped",
+            ),
+            (
+                r#"{"composite/development": {}}"#,
+                "[\"composite/development\"]",
+                "not yet built",
+                "the standard's",
+            ),
+            (
+                r#"{"jaeger_remote/development": {}}"#,
+                "[\"jaeger_remote/development\"]",
+                "not yet built",
+                "the standard's",
+            ),
+            (
+                r#"{"probability/development": {}}"#,
+                "[\"probability/development\"]",
+                "not yet built",
+                "the standard's",
+            ),
+            (
+                r#"{"rate_limiting": {}}"#,
+                ".rate_limiting",
+                "not yet built",
+                "our own",
+            ),
+            (
+                r#"{"adaptive": null}"#,
+                ".adaptive",
+                "not yet built",
+                "our own, and null is its configuration",
+            ),
+            (r#"{"xray": {}}"#, ".xray", "no such sampler", "a vendor's"),
+            ("null", "", "names the sampler", "null"),
+            (r#""always_on""#, "", "names the sampler", "a word"),
+            (
+                r#"{"parent_based": {"root": null}}"#,
+                ".parent_based.root",
+                "names the sampler",
+                "null for a branch",
+            ),
+        ];
+        for (text, place, words, why) in cases {
+            rejected_for(
+                &with(text),
+                &format!("$.tracer_provider.sampler{place}"),
+                words,
+                why,
+            );
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        accepted(&nested(16));
+        let path = format!(
+            "$.tracer_provider.sampler{}",
+            ".parent_based.root".repeat(16)
+        );
+        rejected_at(&nested(17), &path, "allowed are 16 levels");
+    }
+}

@@ -20,3 +20,28 @@ pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
     }
     Ok(text.to_ascii_lowercase())
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{header_name, is_token};
+
+    #[test]
+    fn tokens() {
+        for text in ["GET", "x-a_b.c~1", "!#$%&'*+-.^_`|~"] {
+            assert!(is_token(text), "{text}");
+        }
+        for text in ["", "a b", "a:b", "a,b", "a=b", "a\"", "ä", "a\n"] {
+            assert!(!is_token(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn header_names_are_lower_case() {
+        assert_eq!(header_name("X-Tenant").as_deref(), Ok("x-tenant"));
+        assert!(header_name(":path").unwrap_err().contains("request line"));
+        assert!(header_name("x tenant").is_err());
+    }
+}

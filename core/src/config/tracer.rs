@@ -193,3 +193,254 @@ fn read_batch(object: &Object<'_>) -> BatchConfig {
             .min(max_queue_size),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::SpanLimits;
+    use crate::config::testing::{accepted, rejected_at, rejected_for};
+    use crate::config::{BatchConfig, SamplerConfig};
+
+    const EXPORTER: &str = r#""exporter": {"otlp_grpc": {}}"#;
+
+    fn batch(settings: &str) -> String {
+        format!(r#""tracer_provider": {{"processors": [{{"batch": {{{settings}{EXPORTER}}}}}]}}"#)
+    }
+
+    fn provider(settings: &str) -> String {
+        format!(r#""tracer_provider": {{{settings}"processors": [{{"simple": {{{EXPORTER}}}}}]}}"#)
+    }
+
+    #[test]
+    fn processors_have_the_standards_defaults() {
+        let default = BatchConfig::default();
+        let cases = [
+            (batch(""), default),
+            (
+                batch(r#""schedule_delay": null, "max_queue_size": null,"#),
+                default,
+            ),
+            (
+                batch(r#""schedule_delay": 0, "export_timeout": 0,"#),
+                BatchConfig {
+                    schedule_delay_ms: 0,
+                    export_timeout_ms: 0,
+                    ..default
+                },
+            ),
+            (
+                batch(r#""schedule_delay": 250.0,"#),
+                BatchConfig {
+                    schedule_delay_ms: 250,
+                    ..default
+                },
+            ),
+            (
+                batch(r#""max_export_batch_size": 2048,"#),
+                BatchConfig {
+                    max_export_batch_size: 2048,
+                    ..default
+                },
+            ),
+            // The default batch was not asked for, so it yields.
+            (
+                batch(r#""max_queue_size": 100,"#),
+                BatchConfig {
+                    max_queue_size: 100,
+                    max_export_batch_size: 100,
+                    ..default
+                },
+            ),
+            (
+                provider(""),
+                BatchConfig {
+                    schedule_delay_ms: 0,
+                    max_export_batch_size: 1,
+                    ..default
+                },
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(
+                accepted(&text).tracer.unwrap().processors[0].batch,
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_processors_are_errors() {
+        let at = "$.tracer_provider.processors[0].batch";
+        let cases = [
+            (
+                r#""schedule_delay": -1,"#,
+                ".schedule_delay",
+                "from 0 to 4294967295",
+                "negative",
+            ),
+            (
+                r#""schedule_delay": 5000.5,"#,
+                ".schedule_delay",
+                "found 5000.5",
+                "not whole",
+            ),
+            (
+                r#""schedule_delay": "5s","#,
+                ".schedule_delay",
+                "found \"5s\"; allowed is an integer",
+                "text",
+            ),
+            (
+                r#""export_timeout": 4294967296,"#,
+                ".export_timeout",
+                "out of range",
+                "beyond 32 bits",
+            ),
+            (
+                r#""max_queue_size": 0,"#,
+                ".max_queue_size",
+                "from 1",
+                "no queue",
+            ),
+            (
+                r#""max_export_batch_size": 0,"#,
+                ".max_export_batch_size",
+                "from 1",
+                "no batch",
+            ),
+            (
+                r#""max_export_batch_size": 2049,"#,
+                ".max_export_batch_size",
+                "at most max_queue_size, which is 2048",
+                "above the queue",
+            ),
+            (
+                r#""max_batch_size": 1,"#,
+                ".max_batch_size",
+                "no such key",
+                "unknown",
+            ),
+        ];
+        for (text, place, words, why) in cases {
+            rejected_for(&batch(text), &format!("{at}{place}"), words, why);
+        }
+        rejected_at(
+            r#""tracer_provider": {}"#,
+            "$.tracer_provider",
+            "\"processors\" is missing",
+        );
+        rejected_at(
+            r#""tracer_provider": {"processors": []}"#,
+            "$.tracer_provider.processors",
+            "at least 1",
+        );
+        rejected_at(
+            r#""tracer_provider": {"processors": [{"batch": {}}]}"#,
+            at,
+            "\"exporter\" is missing",
+        );
+        rejected_at(
+            r#""tracer_provider": {"processors": [{"batch": null}]}"#,
+            at,
+            "found null",
+        );
+        rejected_at(
+            r#""tracer_provider": {"processors": [{"batch": {"exporter": null}}]}"#,
+            &format!("{at}.exporter"),
+            "found null",
+        );
+        rejected_at(
+            r#""tracer_provider": null"#,
+            "$.tracer_provider",
+            "found null",
+        );
+    }
+
+    #[test]
+    fn the_tracers_own_limits_go_before_the_general_ones() {
+        let cases = [
+            (provider(""), None, 128, "defaults"),
+            (
+                provider(
+                    r#""limits": {"attribute_value_length_limit": 10, "attribute_count_limit": 0},"#,
+                ),
+                Some(10),
+                0,
+                "own",
+            ),
+            (
+                format!(
+                    r#""attribute_limits": {{"attribute_value_length_limit": 20, "attribute_count_limit": 30}}, {}"#,
+                    provider(r#""limits": {"attribute_count_limit": 5},"#)
+                ),
+                Some(20),
+                5,
+                "one from each",
+            ),
+            (
+                format!(
+                    r#"{}, "attribute_limits": {{"attribute_count_limit": 30}}"#,
+                    provider(r#""limits": {"attribute_count_limit": null},"#)
+                ),
+                None,
+                30,
+                "null falls back, and the order of sections does not matter",
+            ),
+        ];
+        for (text, attribute_value_length, attribute_count, why) in cases {
+            assert_eq!(
+                accepted(&text).tracer.unwrap().limits,
+                SpanLimits {
+                    attribute_value_length,
+                    attribute_count
+                },
+                "{why}"
+            );
+        }
+    }
+
+    #[test]
+    fn limits_on_events_and_links_are_checked() {
+        accepted(&provider(
+            r#""limits": {"event_count_limit": 1, "link_count_limit": 0, "event_attribute_count_limit": null, "link_attribute_count_limit": 1},"#,
+        ));
+        rejected_at(
+            &provider(r#""limits": {"link_count_limit": -1},"#),
+            "$.tracer_provider.limits.link_count_limit",
+            "from 0",
+        );
+        rejected_at(
+            r#""attribute_limits": {"event_count_limit": 1}"#,
+            "$.attribute_limits.event_count_limit",
+            "no such key",
+        );
+    }
+
+    #[test]
+    fn ids_are_random_and_there_is_one_tracer() {
+        accepted(&provider(r#""id_generator": {"random": {}},"#));
+        rejected_at(
+            &provider(r#""id_generator": {"xray": {}},"#),
+            "$.tracer_provider.id_generator.xray",
+            "no such id generator",
+        );
+        let path = "$.tracer_provider[\"tracer_configurator/development\"]";
+        rejected_at(
+            &provider(r#""tracer_configurator/development": {},"#),
+            path,
+            "one tracer",
+        );
+        assert_eq!(
+            accepted(&provider("")).tracer.unwrap().sampler,
+            SamplerConfig::default()
+        );
+        assert_eq!(
+            accepted(r#""disabled": false"#).tracer,
+            None,
+            "a no-op tracer unless configured"
+        );
+    }
+}
