@@ -26,11 +26,12 @@ pub struct RemoteParent<'a> {
     pub span_id: SpanId,
     /// What the caller decided about sampling.
     pub decision: ParentDecision,
-    /// The W3C random-trace-id flag; `false` for formats that have none.
+    /// The W3C random-trace-id flag; `false` where no `traceparent` with these ids came.
     pub random: bool,
     /// Which format said so.
     pub format: Format,
-    /// The `tracestate` that came along with a W3C parent; empty for other formats.
+    /// The `tracestate` that came along with a `traceparent` of these ids, whichever format was read first; else
+    /// empty.
     pub trace_state: TraceState<'a>,
 }
 
@@ -48,7 +49,7 @@ pub struct OutgoingContext<'a> {
     pub debug: bool,
     /// The W3C random-trace-id flag: set for own ids, as it came for others'.
     pub random: bool,
-    /// Others' trace state: the parent's, or [`TraceState::EMPTY`] for a new trace or a parent of another format.
+    /// Others' trace state: the parent's, or [`TraceState::EMPTY`] for a new trace.
     pub trace_state: &'a TraceState<'a>,
     /// Our own trace state member, key and value. It goes first and takes the place of a member with that key. One
     /// that the grammar does not allow is left out.

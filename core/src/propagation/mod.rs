@@ -9,8 +9,9 @@
 //!
 //! Rules that hold for all formats:
 //!
-//! - **The first listed format that is valid wins.** Formats behind it are not looked at. A malformed one is noted
-//!   and the next one tried. A decision that comes without ids never wins over ids.
+//! - **The first listed format that is valid wins.** Formats behind it are not looked at, but for one thing: where
+//!   `traceparent` is listed and states the same ids, its random flag and its `tracestate` belong to that parent.
+//!   A malformed format is noted and the next one tried. A decision that comes without ids never wins over ids.
 //! - **All listed formats are written**, so that none is stale; a header that already says the right thing is left
 //!   alone, and so a second injection makes no edits.
 //! - **What is not listed passes untouched**, unread. B3 is *one* format with two encodings: OpenTelemetry has both
@@ -113,17 +114,6 @@ impl Propagators {
                     decision,
                     random,
                 }) => {
-                    // Trace Context §3.3: tracestate is only looked at along with a valid traceparent, and being
-                    // invalid takes nothing from it.
-                    let trace_state = if *format == Format::TraceContext {
-                        let (trace_state, reason) = TraceState::parse(&carrier.tracestate);
-                        if let Some(reason) = reason {
-                            extraction.malformed.push(Format::TraceState, reason);
-                        }
-                        trace_state
-                    } else {
-                        TraceState::EMPTY
-                    };
                     extraction.decision_without_ids = None;
                     extraction.parent = Some(RemoteParent {
                         trace_id,
@@ -131,11 +121,22 @@ impl Propagators {
                         decision,
                         random,
                         format: *format,
-                        trace_state,
+                        trace_state: TraceState::EMPTY,
                     });
                     break;
                 }
                 Err(reason) => extraction.malformed.push(*format, reason),
+            }
+        }
+        if let Some(parent) = &mut extraction.parent
+            && self.complete_from_w3c(parent, carrier)
+        {
+            // Trace Context §3.3: tracestate is only looked at along with a valid traceparent, and being invalid
+            // takes nothing from it.
+            let (trace_state, reason) = TraceState::parse(&carrier.tracestate);
+            parent.trace_state = trace_state;
+            if let Some(reason) = reason {
+                extraction.malformed.push(Format::TraceState, reason);
             }
         }
         if self.baggage {
@@ -146,6 +147,31 @@ impl Propagators {
             }
         }
         extraction
+    }
+
+    /// Whether `parent` is what the W3C headers say, too, so that `tracestate` is the parent's.
+    ///
+    /// A sender that writes several formats says the same in all of them. What only W3C can express must not be
+    /// lost because another format is listed before it, so the random flag is taken from there as well.
+    fn complete_from_w3c(&self, parent: &mut RemoteParent<'_>, carrier: &Carrier<'_>) -> bool {
+        if parent.format == Format::TraceContext {
+            return true;
+        }
+        if !self.read.contains(&Format::TraceContext) {
+            return false;
+        }
+        match trace_context::extract(carrier) {
+            Ok(Found::Ids {
+                trace_id,
+                span_id,
+                random,
+                ..
+            }) if (trace_id, span_id) == (parent.trace_id, parent.span_id) => {
+                parent.random = random;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Appends the edits that make the upstream request carry `context` in every listed format. `carrier` holds the
@@ -451,6 +477,30 @@ mod tests {
                     ("uberctx-user", "42"),
                 ],
                 "the parent is B3's, so W3C's tracestate is stale; uberctx stays",
+            ),
+            (
+                &[B3, TraceContext],
+                &[
+                    ("b3", "11111111111111111111111111111111-1111111111111111"),
+                    stale[1],
+                    stale[2],
+                ],
+                &[
+                    ("b3", NEW_B3),
+                    ("traceparent", NEW_TRACEPARENT),
+                    ("tracestate", "a=1"),
+                ],
+                "one parent in two formats: the tracestate is not stale",
+            ),
+            (
+                &[B3, TraceContext],
+                &[
+                    ("b3", "11111111111111111111111111111111-2222222222222222"),
+                    stale[1],
+                    stale[2],
+                ],
+                &[("b3", NEW_B3), ("traceparent", NEW_TRACEPARENT)],
+                "the same trace, but a traceparent of an earlier span",
             ),
             (
                 &[TraceContext],
