@@ -230,7 +230,7 @@ impl fmt::Display for Problem {
             } => {
                 write!(
                     f,
-                    "the text is not JSON: {message}, at line {line}, column {column}"
+                    "the text is not JSON (YAML is not read here): {message}, at line {line}, column {column}"
                 )
             }
             Self::DuplicateKey => {
@@ -326,6 +326,9 @@ fn write_allowed(
 ) -> fmt::Result {
     if let Some(nearest) = nearest {
         write!(f, "; did you mean \"{nearest}\"?")?;
+        if !allowed.is_empty() {
+            return write!(f, " Allowed: {}", allowed.join(", "));
+        }
     }
     if allowed.is_empty() {
         f.write_str("; no keys are allowed here")
@@ -421,10 +424,18 @@ pub(super) fn nearest<'k>(
             let base = folded_known.split('/').next().unwrap_or_default();
             let distance =
                 distance.min(strsim::damerau_levenshtein(&folded, base).saturating_add(1));
+            if is_long_prefix(&folded, &folded_known) || is_long_prefix(&folded_known, &folded) {
+                return Some((distance.min(most), known));
+            }
             (distance <= most).then_some((distance, known))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
+}
+
+/// `warn` of `warning`: the word is there, with too much or too little after it.
+fn is_long_prefix(prefix: &str, text: &str) -> bool {
+    prefix.len() >= 3 && prefix.len().saturating_mul(2) > text.len() && text.starts_with(prefix)
 }
 
 /// `tracerProvider`, `tracer-provider` and `tracer_provider` are the same word.
@@ -501,6 +512,13 @@ mod tests {
             ),
             ("b3mutli", Some("b3multi"), "the nearer of two"),
             ("b4", Some("b3"), "one letter"),
+            (
+                "schedule_delay_millis",
+                Some("schedule_delay"),
+                "too much after it",
+            ),
+            ("max_queue", Some("max_queue_size"), "too little after it"),
+            ("max", None, "much too little after it"),
             ("xray", None, "nothing like it"),
             ("", None, "empty"),
             ("timeout", None, "too far from export_timeout"),

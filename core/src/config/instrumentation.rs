@@ -379,7 +379,7 @@ mod tests {
             (
                 r#"{"general": {"http": {"semconv": {"version": 2}}}}"#,
                 ".general.http.semconv.version",
-                "from 1 to 1",
+                "the integer 1",
                 "no such version",
             ),
             (

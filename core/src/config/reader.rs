@@ -214,13 +214,18 @@ impl<'d> Reader<'d> {
 
     /// One of the words of `table`, and what it stands for.
     pub(super) fn one_of<T: Copy>(&self, table: &[(&'static str, T)]) -> Option<T> {
-        let text = self.text()?;
+        let text = if self.is_string() {
+            self.text()?
+        } else {
+            String::new()
+        };
+        let words = table.iter().map(|(word, _)| *word);
         let found = table.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             self.report(Problem::NotOneOf {
                 found: self.found(),
-                allowed: table.iter().map(|(word, _)| *word).collect(),
-                nearest: nearest(&text, table.iter().map(|(word, _)| *word)),
+                allowed: words.clone().collect(),
+                nearest: nearest(&text, words),
             });
         }
         found.map(|(_, meaning)| *meaning)
@@ -236,13 +241,19 @@ impl<'d> Reader<'d> {
     /// A whole number in `range`; 5000.0 is one.
     pub(super) fn integer<T>(&self, range: RangeInclusive<T>) -> Option<T>
     where
-        T: Copy + Into<i128> + TryFrom<i128> + std::fmt::Display,
+        T: Copy + Into<i128> + TryFrom<i128>,
     {
-        let allowed = || format!("an integer from {} to {}", range.start(), range.end());
+        let (least, most): (i128, i128) = ((*range.start()).into(), (*range.end()).into());
+        let allowed = || {
+            if least == most {
+                format!("the integer {least}")
+            } else {
+                format!("an integer from {least} to {most}")
+            }
+        };
         let Value::Number(number) = self.node.value else {
             return self.wrong_type(&allowed());
         };
-        let (least, most): (i128, i128) = ((*range.start()).into(), (*range.end()).into());
         let integer = number
             .as_integer()
             .filter(|integer| (least..=most).contains(integer));
