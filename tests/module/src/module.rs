@@ -19,7 +19,7 @@ impl Module {
     /// Loads the module that `cargo xtask build` leaves, or the one that `MESHSPAN_WASM` names.
     pub fn load() -> Result<Self, LoadError> {
         let path = std::env::var_os("MESHSPAN_WASM").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/dist/meshspan.wasm"),
+            || workspace().join("target/dist/meshspan.wasm"),
             PathBuf::from,
         );
         let bytes = std::fs::read(&path).map_err(|error| LoadError {
@@ -71,6 +71,12 @@ impl Module {
             .map(|export| export.name().to_owned())
             .collect()
     }
+}
+
+/// Two folders above this crate's own.
+fn workspace() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap_or(own)
 }
 
 /// The module is not there, or is no module, or imports something with another type than the ABI says.

@@ -1,12 +1,10 @@
 //! Every function that the module calls, failing in every way the ABI has and in some it has not. Traffic goes on.
 
-use meshspan_module_tests::{
-    Action, Injected, Injection, STATUSES, Status, Trap, Vm, encode_headers,
-};
+use meshspan_module_tests::{Action, Injected, Injection, STATUSES, Status, Vm, encode_headers};
 
 use crate::world::{
-    REQUEST, RESPONSE, SAMPLED, accept, assert_works, configuration, exchange_and_forget, flush,
-    grpc_response, module, options, request_with, start,
+    Outcome, REQUEST, RESPONSE, SAMPLED, accept, configuration, configured, exchange_and_forget,
+    flush, grpc_response, module, options, request_with, works,
 };
 
 /// WASI answers errnos: bad descriptor, bad address, invalid, no such function, not supported, and none at all.
@@ -34,21 +32,47 @@ fn functions() -> Vec<(String, &'static [Status])> {
         .collect()
 }
 
+/// What went wrong, over all of a table's cases, so that one run tells all.
+#[derive(Default)]
+struct Failures(Vec<String>);
+
+impl Failures {
+    fn note(&mut self, what: &str, outcome: Outcome) {
+        if let Err(error) = outcome {
+            self.0.push(format!("{what}: {error}"));
+        }
+    }
+
+    fn check(self) {
+        let shown = self
+            .0
+            .iter()
+            .take(30)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert!(self.0.is_empty(), "{} cases failed:\n{shown}", self.0.len());
+    }
+}
+
 /// Everything that Envoy calls in a machine's life, but its start. Requests and responses must go on.
-fn life(vm: &Vm) -> Result<(), Trap> {
+fn life(vm: &Vm) -> Outcome {
     vm.configure(&configuration().to_string())?;
     vm.tick()?;
-    for request in [
-        request_with(&[
-            ("traceparent", SAMPLED),
-            ("tracestate", "a=1"),
-            ("baggage", "k=v"),
-        ]),
-        REQUEST.to_vec(),
-    ] {
+    let context = [
+        ("traceparent", SAMPLED),
+        ("tracestate", "a=1"),
+        ("baggage", "k=v"),
+    ];
+    for request in [request_with(&context), REQUEST.to_vec()] {
         let stream = vm.stream()?;
-        assert_eq!(stream.request_headers(&request)?, Action::Continue);
-        assert_eq!(stream.response_headers(RESPONSE)?, Action::Continue);
+        let actions = [
+            stream.request_headers(&request)?,
+            stream.response_headers(RESPONSE)?,
+        ];
+        if actions != [Action::Continue; 2] {
+            return Err(format!("the stream did not go on: {actions:?}").into());
+        }
         stream.finish()?;
     }
     vm.stream()?.finish()?;
@@ -61,64 +85,83 @@ fn life(vm: &Vm) -> Result<(), Trap> {
 }
 
 /// The plugin goes away with something queued.
-fn end(vm: &Vm) -> Result<(), Trap> {
+fn end(vm: &Vm) -> Outcome {
     exchange_and_forget(vm, REQUEST)?;
     vm.root_done()?;
     accept(vm, &vm.take_http_calls())?;
-    vm.root_delete()
+    Ok(vm.root_delete()?)
+}
+
+/// A life with something injected, and a usual request once it is not any more.
+fn life_with(injection: Injection) -> Outcome {
+    let vm = configured();
+    vm.inject(injection);
+    life(&vm)?;
+    vm.clear_injections();
+    if !vm.configure(&configuration().to_string())? {
+        return Err("the configuration was refused".into());
+    }
+    works(&vm)
 }
 
 #[test]
 fn every_function_with_every_status() {
+    let mut failures = Failures::default();
     for (function, statuses) in functions() {
         for &status in statuses {
-            let vm = start();
-            assert!(vm.configure(&configuration().to_string()).unwrap());
-            vm.inject(Injection::every(&function, Injected::Status(status)));
             let what = format!("{function} answers {}", status.0);
-            life(&vm).unwrap_or_else(|trap| panic!("{what}: {trap}"));
-            vm.clear_injections();
-            assert!(
-                vm.configure(&configuration().to_string())
-                    .unwrap_or_else(|trap| panic!("{what}: {trap}")),
-                "{what}"
+            failures.note(
+                &what,
+                life_with(Injection::every(&function, Injected::Status(status))),
             );
-            assert_works(&vm, &what);
         }
     }
+    failures.check();
 }
 
 #[test]
 fn every_function_with_every_status_from_the_start() {
+    let mut failures = Failures::default();
+    let run = |injection| -> Outcome {
+        let vm = Vm::start(module(), options().inject(injection))?;
+        life(&vm)?;
+        end(&vm)
+    };
     for (function, statuses) in functions() {
         for &status in statuses {
             let what = format!("{function} answers {} from the start", status.0);
-            let options = options().inject(Injection::every(&function, Injected::Status(status)));
-            let vm = Vm::start(module(), options).unwrap_or_else(|trap| panic!("{what}: {trap}"));
-            life(&vm)
-                .and_then(|()| end(&vm))
-                .unwrap_or_else(|trap| panic!("{what}: {trap}"));
+            failures.note(
+                &what,
+                run(Injection::every(&function, Injected::Status(status))),
+            );
         }
     }
+    failures.check();
 }
 
 #[test]
 fn one_call_of_many_fails() {
+    let mut failures = Failures::default();
+    let run = |injection| -> Outcome {
+        let vm = configured();
+        vm.inject(injection);
+        life(&vm)?;
+        end(&vm)
+    };
     for (function, statuses) in functions() {
         for nth in [1, 2, 3, 7] {
-            let vm = start();
-            assert!(vm.configure(&configuration().to_string()).unwrap());
-            vm.inject(Injection::nth(
-                &function,
-                nth,
-                Injected::Status(statuses[1]),
-            ));
             let what = format!("call {nth} of {function} fails");
-            life(&vm)
-                .and_then(|()| end(&vm))
-                .unwrap_or_else(|trap| panic!("{what}: {trap}"));
+            failures.note(
+                &what,
+                run(Injection::nth(
+                    &function,
+                    nth,
+                    Injected::Status(statuses[1]),
+                )),
+            );
         }
     }
+    failures.check();
 }
 
 /// Functions that hand data over, as far as the module imports them.
@@ -178,22 +221,17 @@ fn data_that_is_not_what_it_should_be() {
         ),
         ("half a megabyte", Injected::Data(vec![b'a'; 512 * 1024])),
     ];
+    let mut failures = Failures::default();
     for function in functions_with_data() {
         for (name, answer) in &answers {
-            let vm = start();
-            assert!(vm.configure(&configuration().to_string()).unwrap());
-            vm.inject(Injection::every(&function, answer.clone()));
             let what = format!("{function} gives {name}");
-            life(&vm).unwrap_or_else(|trap| panic!("{what}: {trap}"));
-            vm.clear_injections();
-            assert!(
-                vm.configure(&configuration().to_string())
-                    .unwrap_or_else(|trap| panic!("{what}: {trap}")),
-                "{what}"
+            failures.note(
+                &what,
+                life_with(Injection::every(&function, answer.clone())),
             );
-            assert_works(&vm, &what);
         }
     }
+    failures.check();
 }
 
 #[test]
@@ -250,15 +288,10 @@ fn header_maps_that_lie() {
     {
         return;
     }
+    let mut failures = Failures::default();
     for (name, bytes) in maps {
-        let vm = start();
-        assert!(vm.configure(&configuration().to_string()).unwrap());
-        vm.inject(Injection::every(
-            "proxy_get_header_map_pairs",
-            Injected::Data(bytes),
-        ));
-        life(&vm).unwrap_or_else(|trap| panic!("a header map with {name}: {trap}"));
-        vm.clear_injections();
-        assert_works(&vm, &name);
+        let injection = Injection::every("proxy_get_header_map_pairs", Injected::Data(bytes));
+        failures.note(&format!("a header map with {name}"), life_with(injection));
     }
+    failures.check();
 }
