@@ -67,7 +67,7 @@ pub(crate) fn options() -> HostOptions {
     let integer = |value: i64| value.to_le_bytes();
     HostOptions::new()
         .clusters(&["collector"])
-        .property(&["xds", "listener_direction"], integer(1))
+        .stream_property(&["xds", "listener_direction"], integer(1))
         .property(
             &["xds", "node", "id"],
             "sidecar~10.0.0.2~checkout-1~default",
