@@ -9,9 +9,10 @@
 //!
 //! Rules that hold for all formats:
 //!
-//! - **The first listed format that is valid wins.** Formats behind it are not looked at, but for one thing: where
-//!   `traceparent` is listed and states the same ids, its random flag and its `tracestate` belong to that parent.
-//!   A malformed format is noted and the next one tried. A decision that comes without ids never wins over ids.
+//! - **The first listed format that is valid wins.** A malformed one is noted and the next one tried; what is
+//!   malformed behind the winner is not noted. A decision that comes without ids never wins over ids. Where other
+//!   listed formats state the winner's very ids, what only they can express counts as well: debug over sampled, the
+//!   random flag, `tracestate`.
 //! - **All listed formats are written**, so that none is stale; a header that already says the right thing is left
 //!   alone, and so a second injection makes no edits.
 //! - **What is not listed passes untouched**, unread. B3 is *one* format with two encodings: OpenTelemetry has both
@@ -46,7 +47,8 @@ pub use trace_state::TraceState;
 
 use crate::config::PropagatorKind;
 use crate::header::HeaderEdit;
-use context::Found;
+use crate::trace::ParentDecision;
+use context::{Found, Outcome};
 
 /// The configured formats, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,15 +97,7 @@ impl Propagators {
     pub fn extract<'a>(&self, carrier: &Carrier<'a>) -> Extraction<'a> {
         let mut extraction = Extraction::default();
         for format in &self.read {
-            let outcome = match format {
-                Format::TraceContext => trace_context::extract(carrier),
-                Format::B3 => b3::extract_single(carrier),
-                Format::B3Multi => b3::extract_multi(carrier),
-                Format::Jaeger => jaeger::extract(carrier),
-                // Not read for a parent.
-                Format::TraceState | Format::Baggage => Ok(Found::Nothing),
-            };
-            match outcome {
+            match read(*format, carrier) {
                 Ok(Found::Nothing) => {}
                 Ok(Found::Decision(decision)) => {
                     extraction.decision_without_ids.get_or_insert(decision);
@@ -129,7 +123,7 @@ impl Propagators {
             }
         }
         if let Some(parent) = &mut extraction.parent
-            && self.complete_from_w3c(parent, carrier)
+            && self.supplement(parent, carrier)
         {
             // Trace Context §3.3: tracestate is only looked at along with a valid traceparent, and being invalid
             // takes nothing from it.
@@ -149,29 +143,34 @@ impl Propagators {
         extraction
     }
 
-    /// Whether `parent` is what the W3C headers say, too, so that `tracestate` is the parent's.
-    ///
-    /// A sender that writes several formats says the same in all of them. What only W3C can express must not be
-    /// lost because another format is listed before it, so the random flag is taken from there as well.
-    fn complete_from_w3c(&self, parent: &mut RemoteParent<'_>, carrier: &Carrier<'_>) -> bool {
-        if parent.format == Format::TraceContext {
-            return true;
-        }
-        if !self.read.contains(&Format::TraceContext) {
-            return false;
-        }
-        match trace_context::extract(carrier) {
-            Ok(Found::Ids {
-                trace_id,
-                span_id,
-                random,
-                ..
-            }) if (trace_id, span_id) == (parent.trace_id, parent.span_id) => {
-                parent.random = random;
-                true
+    /// Adds to `parent` what other listed formats state about the very same span and its own format cannot express:
+    /// a sender that writes several formats means one context by all of them. That is debug from B3 and Jaeger
+    /// (which must be preserved: Propagators API, "B3 Extract") and the random flag from W3C. Returns whether
+    /// `tracestate` is the parent's, too.
+    fn supplement(&self, parent: &mut RemoteParent<'_>, carrier: &Carrier<'_>) -> bool {
+        let mut w3c = parent.format == Format::TraceContext;
+        for format in self.read.iter().filter(|format| **format != parent.format) {
+            match read(*format, carrier) {
+                Ok(Found::Ids {
+                    trace_id,
+                    span_id,
+                    decision,
+                    random,
+                }) if (trace_id, span_id) == (parent.trace_id, parent.span_id) => {
+                    if *format == Format::TraceContext {
+                        parent.random = random;
+                        w3c = true;
+                    }
+                    if decision == ParentDecision::Debug
+                        && parent.decision == ParentDecision::Sampled
+                    {
+                        parent.decision = ParentDecision::Debug;
+                    }
+                }
+                _ => {}
             }
-            _ => false,
         }
+        w3c
     }
 
     /// Appends the edits that make the upstream request carry `context` in every listed format. `carrier` holds the
@@ -215,6 +214,18 @@ impl Propagators {
     }
 }
 
+/// What `format` says about a parent.
+fn read(format: Format, carrier: &Carrier<'_>) -> Outcome {
+    match format {
+        Format::TraceContext => trace_context::extract(carrier),
+        Format::B3 => b3::extract_single(carrier),
+        Format::B3Multi => b3::extract_multi(carrier),
+        Format::Jaeger => jaeger::extract(carrier),
+        // These say nothing about one.
+        Format::TraceState | Format::Baggage => Ok(Found::Nothing),
+    }
+}
+
 /// Makes `name` say `value`, unless it does.
 fn set(
     name: &'static str,
@@ -245,7 +256,7 @@ mod tests {
 
     use super::testing::Request;
     use super::*;
-    use crate::trace::{ParentDecision, SpanId, TraceId};
+    use crate::trace::{SpanId, TraceId};
     use PropagatorKind::{B3, B3Multi, Jaeger, TraceContext};
 
     const TRACEPARENT: &str = "00-11111111111111111111111111111111-1111111111111111-01";
@@ -394,6 +405,76 @@ mod tests {
             Some(ParentDecision::Sampled)
         );
         assert_eq!(extraction.decision_without_ids, None);
+    }
+
+    #[test]
+    fn formats_that_mean_the_same_span_supplement_each_other() {
+        use ParentDecision::{Debug, Deferred, NotSampled, Sampled};
+        const SAME: &str = "11111111111111111111111111111111-1111111111111111";
+        let w3c = |flags: &str| format!("00-{SAME}-{flags}");
+        let table = [
+            (
+                TraceContext,
+                w3c("01"),
+                format!("{SAME}-d"),
+                Debug,
+                false,
+                "debug is preserved",
+            ),
+            (
+                TraceContext,
+                w3c("00"),
+                format!("{SAME}-d"),
+                NotSampled,
+                false,
+                "but overrules nobody",
+            ),
+            (
+                TraceContext,
+                w3c("01"),
+                B3_SINGLE.replace("-0", "-d"),
+                Sampled,
+                false,
+                "another trace says nothing",
+            ),
+            (
+                B3,
+                w3c("03"),
+                format!("{SAME}-1"),
+                Sampled,
+                true,
+                "the random flag",
+            ),
+            (
+                B3,
+                w3c("03"),
+                SAME.to_owned(),
+                Deferred,
+                true,
+                "the decision is the first format's",
+            ),
+            (
+                B3,
+                w3c("03").replace("-1", "-2"),
+                format!("{SAME}-1"),
+                Sampled,
+                false,
+                "another span says nothing",
+            ),
+        ];
+        for (first, traceparent, b3, decision, random, why) in table {
+            let request = Request::new(&[("traceparent", &traceparent), ("b3", &b3)]);
+            let carrier = request.carrier();
+            let parent = Propagators::new(&[first, TraceContext, B3])
+                .extract(&carrier)
+                .parent
+                .unwrap();
+            assert_eq!(
+                (parent.decision, parent.random),
+                (decision, random),
+                "{why}"
+            );
+        }
     }
 
     #[test]
