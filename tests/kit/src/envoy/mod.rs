@@ -18,8 +18,8 @@ use crate::config::EnvoyConfig;
 use crate::wait;
 
 pub use binary::EnvoyBinary;
-pub use process::kill_all;
 use process::Process;
+pub use process::kill_all;
 
 /// How long Envoy may take to be ready: it compiles the module on a machine that may be busy.
 const START: Duration = Duration::from_secs(60);
@@ -88,17 +88,28 @@ impl Envoy {
     }
 
     /// As [`Self::start`], with options.
-    pub fn start_with(binary: &EnvoyBinary, config: &EnvoyConfig, options: &Options) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("meshspan-envoy-").tempdir()?;
+    pub fn start_with(
+        binary: &EnvoyBinary,
+        config: &EnvoyConfig,
+        options: &Options,
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("meshspan-envoy-")
+            .tempdir()?;
         let admin_file = folder.path().join("admin-address");
         let config_file = folder.path().join("envoy.json");
         // In a folder of its own: Envoy looks again at every change in the watched folder.
-        let listener_file = options.listeners_by_file.then(|| folder.path().join("listeners").join("lds.json"));
+        let listener_file = options
+            .listeners_by_file
+            .then(|| folder.path().join("listeners").join("lds.json"));
         match &listener_file {
             Some(file) => {
                 std::fs::create_dir(folder.path().join("listeners"))?;
                 write_atomically(file, &config.listener_resources(1).to_string())?;
-                std::fs::write(&config_file, config.clone().with_listener_file(file).json().to_string())?;
+                std::fs::write(
+                    &config_file,
+                    config.clone().with_listener_file(file).json().to_string(),
+                )?;
             }
             None => std::fs::write(&config_file, config.json().to_string())?,
         }
@@ -117,7 +128,10 @@ impl Envoy {
             "--disable-hot-restart".to_owned(),
         ];
         if !options.component_log_level.is_empty() {
-            arguments.extend(["--component-log-level".to_owned(), options.component_log_level.clone()]);
+            arguments.extend([
+                "--component-log-level".to_owned(),
+                options.component_log_level.clone(),
+            ]);
         }
         let process = Process::start(&binary.path, &arguments, &folder.path().join("envoy.log"))?;
         let mut envoy = Self {
@@ -148,12 +162,21 @@ impl Envoy {
         let file = folder.path().join("envoy.json");
         std::fs::write(&file, config.json().to_string())?;
         let output = std::process::Command::new(&binary.path)
-            .args(["--mode", "validate", "--disable-hot-restart", "--config-path"])
+            .args([
+                "--mode",
+                "validate",
+                "--disable-hot-restart",
+                "--config-path",
+            ])
             .arg(&file)
             .output()
             .with_context(|| format!("cannot run {}", binary.path.display()))?;
         if !output.status.success() {
-            bail!("Envoy {} refuses it:\n{}", binary.version, tail(&String::from_utf8_lossy(&output.stderr)));
+            bail!(
+                "Envoy {} refuses it:\n{}",
+                binary.version,
+                tail(&String::from_utf8_lossy(&output.stderr))
+            );
         }
         Ok(())
     }
@@ -166,7 +189,10 @@ impl Envoy {
     /// Where a listener accepts connections.
     pub fn address(&self, listener: &str) -> anyhow::Result<SocketAddr> {
         self.listeners.get(listener).copied().with_context(|| {
-            format!("no listener {listener:?}; there are {:?}", self.listeners.keys().collect::<Vec<_>>())
+            format!(
+                "no listener {listener:?}; there are {:?}",
+                self.listeners.keys().collect::<Vec<_>>()
+            )
         })
     }
 
@@ -189,7 +215,9 @@ impl Envoy {
     pub fn stats(&self) -> anyhow::Result<BTreeMap<String, u64>> {
         let text = self.admin_get("/stats")?.text();
         let pairs = text.lines().filter_map(|line| line.rsplit_once(": "));
-        Ok(pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
+        Ok(pairs
+            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+            .collect())
     }
 
     /// One counter or gauge; `None` when Envoy has none of that name.
@@ -214,14 +242,22 @@ impl Envoy {
 
     /// `/config_dump` as JSON.
     pub fn config_dump(&self) -> anyhow::Result<serde_json::Value> {
-        Ok(serde_json::from_slice(&self.admin_get("/config_dump")?.body)?)
+        Ok(serde_json::from_slice(
+            &self.admin_get("/config_dump")?.body,
+        )?)
     }
 
     /// Exchanges the listeners for those of `config`, and waits for Envoy's verdict. Needs
     /// [`Options::listeners_by_file`]. Listeners that keep their name and address keep their port.
     pub fn update_listeners(&self, config: &EnvoyConfig) -> anyhow::Result<ListenerUpdate> {
-        let file = self.listener_file.as_ref().context("this Envoy does not read its listeners from a file")?;
-        let count = |name: &str| self.stat(&format!("listener_manager.lds.{name}")).unwrap_or(0);
+        let file = self
+            .listener_file
+            .as_ref()
+            .context("this Envoy does not read its listeners from a file")?;
+        let count = |name: &str| {
+            self.stat(&format!("listener_manager.lds.{name}"))
+                .unwrap_or(0)
+        };
         let (accepted, rejected) = (count("update_success"), count("update_rejected"));
         let version = self.listener_version.fetch_add(1, Ordering::Relaxed) + 1;
         write_atomically(file, &config.listener_resources(version).to_string())?;
@@ -256,7 +292,10 @@ impl Envoy {
     /// Waits until the log has a line that contains `text`, and returns that line.
     pub fn wait_for_log(&self, text: &str, deadline: Duration) -> anyhow::Result<String> {
         wait::until(deadline, &format!("a log line with {text:?}"), || {
-            self.log().lines().find(|line| line.contains(text)).map(str::to_owned)
+            self.log()
+                .lines()
+                .find(|line| line.contains(text))
+                .map(str::to_owned)
         })
         .with_context(|| format!("the end of the log:\n{}", tail(&self.log())))
     }
@@ -288,7 +327,10 @@ impl Envoy {
     pub fn stop(mut self) -> anyhow::Result<()> {
         let status = self.process.terminate(STOP)?;
         if !status.success() {
-            bail!("Envoy ended with {status}; the end of its log:\n{}", tail(&self.log()));
+            bail!(
+                "Envoy ended with {status}; the end of its log:\n{}",
+                tail(&self.log())
+            );
         }
         Ok(())
     }
@@ -299,7 +341,12 @@ impl Envoy {
             if !process.is_running() {
                 return Some(None);
             }
-            std::fs::read_to_string(admin_file).ok()?.trim().parse().ok().map(Some)
+            std::fs::read_to_string(admin_file)
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
+                .map(Some)
         })?;
         self.admin = address.context("the process ended")?;
         let names = config.listener_names();
@@ -312,7 +359,10 @@ impl Envoy {
             let ready = Request::get("/ready").send(self.admin).ok()?.status == 200
                 && self.stat("listener_manager.workers_started") == Some(1);
             let listeners = ready.then(|| self.bound_listeners()).flatten()?;
-            names.iter().all(|name| listeners.contains_key(name)).then_some(listeners)
+            names
+                .iter()
+                .all(|name| listeners.contains_key(name))
+                .then_some(listeners)
         })?;
         if ended {
             bail!("the process ended");
@@ -341,7 +391,8 @@ fn write_atomically(file: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The last lines, without Envoy's lists of extensions, which fill a screen each.
 fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(30)..].join("\n")
+    let lines: Vec<&str> = log.lines().filter(|line| line.len() < 400).collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }
