@@ -55,6 +55,11 @@ impl<'a> TraceState<'a> {
             .map(|(_, value)| value)
     }
 
+    /// The members as one header value within the limits, each key once: what a span records. Empty for none.
+    pub fn combined(&self) -> String {
+        self.write(None).unwrap_or_default()
+    }
+
     /// Checks the header's lines. What is invalid comes out empty; the reason says what was, or what will be,
     /// dropped.
     pub(super) fn parse(lines: &Lines<'a>) -> (Self, Option<MalformedReason>) {
@@ -208,6 +213,7 @@ mod tests {
         let carrier = request.carrier();
         let (state, reason) = TraceState::parse(&carrier.tracestate);
         assert_eq!(state.stands_in(&carrier.tracestate, None), state.fits);
+        assert_eq!(state.combined(), state.write(None).unwrap_or_default());
         (state.write(None), reason)
     }
 
