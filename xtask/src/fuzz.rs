@@ -3,7 +3,7 @@
 //! The flags are those of the stable compiler, so neither a nightly toolchain nor `cargo-fuzz` is needed.
 
 use crate::options::{Options, did_you_mean};
-use crate::places::{Places, cargo};
+use crate::places::{Places, cargo, on_path};
 use crate::process::{output_of, run_open};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
@@ -64,8 +64,10 @@ pub(crate) fn targets(places: &Places) -> Result<Vec<String>> {
 /// Runs one target for so many seconds. A finding is an error; libFuzzer leaves the input that did it.
 pub(crate) fn fuzz(places: &Places, target: &str, seconds: u64) -> Result<()> {
     let folder = places.root.join("fuzz");
-    let corpus = folder.join("corpus").join(target);
-    let artifacts = folder.join("target/artifacts").join(target);
+    // What a run finds of interest is kept for the next one; the seeds stay as they are.
+    let corpus = fuzz_target_dir(places).join("corpus").join(target);
+    let artifacts = fuzz_target_dir(places).join("artifacts").join(target);
+    let seeds = folder.join("seeds").join(target);
     for needed in [&corpus, &artifacts] {
         std::fs::create_dir_all(needed)
             .with_context(|| format!("cannot create {}", needed.display()))?;
@@ -89,6 +91,7 @@ pub(crate) fn fuzz(places: &Places, target: &str, seconds: u64) -> Result<()> {
         .env("RUSTFLAGS", COVERAGE)
         .arg("--")
         .arg(&corpus)
+        .args(seeds.is_dir().then_some(&seeds))
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .args(["-timeout=10", "-verbosity=0", "-print_final_stats=1"]);
@@ -100,6 +103,14 @@ pub(crate) fn fuzz(places: &Places, target: &str, seconds: u64) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether there is a C++ compiler, which libFuzzer itself is built with.
+pub(crate) fn has_compiler() -> bool {
+    std::env::var_os("CXX").is_some()
+        || ["c++", "g++", "clang++"]
+            .iter()
+            .any(|name| on_path(name).is_some())
 }
 
 fn manifest(places: &Places) -> PathBuf {

@@ -383,7 +383,7 @@ fn native(run: &Run) -> Result<Outcome> {
         "--locked",
         "--no-fail-fast",
         "--profile",
-        "xtask",
+        "quick",
         "--package",
         "xtask",
     ]);
@@ -395,7 +395,14 @@ fn node(run: &Run) -> Result<Outcome> {
     let runner = run.ready.test_runner()?;
     let mut command = run.ready.toolchain()?.cargo(&run.places, "test", NODE);
     command
-        .args(["--package", "meshspan-core", "--lib"])
+        .args([
+            "--package",
+            "meshspan-core",
+            "--lib",
+            "--no-fail-fast",
+            "--profile",
+            "quick",
+        ])
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &runner.binary);
     run.counted(&mut command).map(Outcome::Tests)
 }
@@ -456,6 +463,12 @@ fn demo(run: &Run) -> Result<Outcome> {
 }
 
 fn fuzz_targets(run: &Run) -> Result<Outcome> {
+    if !fuzz::has_compiler() {
+        return Ok(Outcome::Skipped(
+            "no C++ compiler here for libFuzzer; on Debian, `apt-get install g++` gets it"
+                .to_owned(),
+        ));
+    }
     let seconds = if run.long { 60 } else { 3 };
     let mut tally = Tally::default();
     for target in fuzz::targets(&run.places)? {
