@@ -138,8 +138,18 @@ impl Counters {
 
     /// Counts one more malformed header.
     pub fn increment_malformed(&mut self, format: Format, reason: MalformedReason) {
-        if let Some(pending) = self.malformed.get_mut(malformed_index(format, reason)) {
-            *pending = pending.saturating_add(1);
+        self.add_series(Series::Malformed(format, reason), 1);
+    }
+
+    /// Counts `by` more of any series: what was taken and could not be handed over comes back this way.
+    pub fn add_series(&mut self, series: Series, by: u64) {
+        match series {
+            Series::Counter(counter) => self.add(counter, by),
+            Series::Malformed(format, reason) => {
+                if let Some(pending) = self.malformed.get_mut(malformed_index(format, reason)) {
+                    *pending = pending.saturating_add(by);
+                }
+            }
         }
     }
 

@@ -1,0 +1,86 @@
+//! The callbacks that the host finds. The link step takes `meshspan_export_` off their names.
+//!
+//! Source: proxy-wasm ABI v0.2.1, "Functions exposed by the Wasm module". A callback that is missing here is one that
+//! the filter does not need and the host does not pay for: bodies, trailers and response headers among them.
+
+use crate::vm;
+
+/// `Action::Continue`: the stream is never held.
+const CONTINUE: i32 = 0;
+
+#[cfg(target_os = "wasi")]
+unsafe extern "C" {
+    fn __wasm_call_ctors();
+}
+
+/// Called once, before everything else.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export__initialize() {
+    #[cfg(target_os = "wasi")]
+    // SAFETY: this is the module's one start function, and the host calls it once.
+    unsafe {
+        __wasm_call_ctors();
+    }
+    vm::install_panic_hook();
+}
+
+/// A context comes to be: a root's when `root` is 0, a stream's otherwise.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_context_create(context: u32, root: u32) {
+    vm::with(|vm| vm.handle_create(context, root));
+}
+
+/// The VM starts. Everything is configured by plugin, so there is nothing to do.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_vm_start(_context: u32, _size: usize) -> i32 {
+    1
+}
+
+/// A plugin's configuration can be read. 0 refuses it.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_configure(context: u32, _size: usize) -> i32 {
+    i32::from(vm::with(|vm| vm.handle_configure(context)).unwrap_or(false))
+}
+
+/// The timer of a root context.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_tick(context: u32) {
+    vm::with(|vm| vm.handle_tick(context));
+}
+
+/// Request headers can be read and changed.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_request_headers(context: u32, _lines: u32, _end: i32) -> i32 {
+    vm::with(|vm| vm.handle_request_headers(context));
+    CONTINUE
+}
+
+/// A stream is complete.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_log(context: u32) {
+    vm::with(|vm| vm.handle_log(context));
+}
+
+/// A context has nothing more to do. 0 asks for time until `proxy_done`.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_done(context: u32) -> i32 {
+    i32::from(vm::with(|vm| vm.handle_done(context)).unwrap_or(true))
+}
+
+/// A context goes away.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_delete(context: u32) {
+    vm::with(|vm| vm.handle_delete(context));
+}
+
+/// A request that a root context sent has been answered, or has failed.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_http_call_response(
+    context: u32,
+    token: u32,
+    _headers: u32,
+    _body: usize,
+    _trailers: u32,
+) {
+    vm::with(|vm| vm.handle_http_call_response(context, token));
+}

@@ -1,0 +1,47 @@
+//! The plugin's counters as the host's metrics.
+
+use meshspan_core::counter::{Counter, Counters, Series};
+
+use crate::host::{self, HostError};
+
+/// The host's ids of the series that have been counted so far.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    ids: Vec<Option<u32>>,
+}
+
+impl Metrics {
+    /// Defines every plain counter, so that each can be read as 0 before it first counts.
+    pub(crate) fn define(&mut self) -> Result<(), HostError> {
+        Counter::ALL.iter().try_for_each(|counter| self.id(Series::Counter(*counter)).map(drop))
+    }
+
+    /// Hands all increments to the host. What the host refuses is kept for the next time.
+    pub(crate) fn flush(&mut self, counters: &mut Counters) {
+        let mut refused = Vec::new();
+        for (series, by) in counters.take() {
+            let by = i64::try_from(by).unwrap_or(i64::MAX);
+            if self.id(series).and_then(|id| host::increment_counter(id, by)).is_err() {
+                refused.push((series, by.unsigned_abs()));
+            }
+        }
+        for (series, by) in refused {
+            counters.add_series(series, by);
+        }
+    }
+
+    fn id(&mut self, series: Series) -> Result<u32, HostError> {
+        if self.ids.is_empty() {
+            self.ids.resize(Series::COUNT, None);
+        }
+        let known = self.ids.get_mut(series.index());
+        if let Some(Some(id)) = known {
+            return Ok(*id);
+        }
+        let id = host::define_counter(&series.name())?;
+        if let Some(slot) = known {
+            *slot = Some(id);
+        }
+        Ok(id)
+    }
+}

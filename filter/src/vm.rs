@@ -1,0 +1,388 @@
+//! The contexts of one VM, and what each callback does with them.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use meshspan_core::config::Config;
+use meshspan_core::counter::Counter;
+use meshspan_core::export::{DispatchError, ExportResponse, Wakeup};
+use meshspan_core::header::pairs::{self, Pairs};
+use meshspan_core::header::{HeaderEdit, HeaderLine};
+use meshspan_core::http::{Exchange, RequestHead, TrafficDirection};
+use meshspan_core::log_line::LogLine;
+use meshspan_core::plugin::{Plugin, ProcessorId};
+
+use crate::facts::{EndFacts, Properties};
+use crate::host::{self, BufferType, HostError, LogLevel, MapType};
+use crate::metrics::Metrics;
+
+/// How long a root context that has to go waits for its last requests, ns.
+const SHUTDOWN_PATIENCE: u64 = 5_000_000_000;
+
+/// The tick period while something is waited for, ms: as soon as can be.
+const SOON_MS: u32 = 1;
+
+/// The tick period while the root context is going, ms.
+const SHUTDOWN_TICK_MS: u32 = 50;
+
+thread_local! {
+    static VM: RefCell<Vm> = RefCell::default();
+}
+
+/// Runs `f` on the VM's state. `None` when the host calls back while a callback still runs: no host does, and none
+/// shall make us trap.
+pub(crate) fn with<T>(f: impl FnOnce(&mut Vm) -> T) -> Option<T> {
+    VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm)))
+}
+
+/// A panic is a bug of ours; say where it was before the trap.
+pub(crate) fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|info| host::log(LogLevel::Critical, &format!("meshspan: {info}"))));
+}
+
+/// Context ids are small numbers that the host counts up: they need no hashing against attackers.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        // An odd constant with its bits spread: neighbours land far from each other.
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type IdMap<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
+
+/// All contexts of this VM. Several plugins, old and new configurations among them, can share one.
+#[derive(Default)]
+pub(crate) struct Vm {
+    roots: IdMap<Root>,
+    streams: IdMap<Stream>,
+}
+
+/// A root context: one plugin configuration.
+#[derive(Default)]
+struct Root {
+    plugin: Option<Plugin>,
+    metrics: Metrics,
+    /// Requests without an answer. One for each processor at most.
+    in_flight: Vec<(u32, ProcessorId)>,
+    /// The tick has been brought forward.
+    hurried: bool,
+    /// Set when the context has to go: give up then.
+    going_until: Option<u64>,
+}
+
+/// A stream context.
+struct Stream {
+    root: u32,
+    exchange: Option<Exchange>,
+}
+
+impl Vm {
+    pub(crate) fn handle_create(&mut self, context: u32, root: u32) {
+        if root == 0 {
+            self.roots.insert(context, Root::default());
+        } else {
+            self.streams.insert(context, Stream { root, exchange: None });
+        }
+    }
+
+    pub(crate) fn handle_configure(&mut self, context: u32) -> bool {
+        let root = self.roots.entry(context).or_default();
+        let text = match host::buffer(BufferType::PluginConfiguration) {
+            Ok(text) => text,
+            // No configuration at all; the parser knows what to say.
+            Err(HostError::NOT_FOUND) => Vec::new(),
+            Err(HostError(status)) => {
+                let text = format!("meshspan: the host does not give the configuration (status {status})");
+                host::log(LogLevel::Critical, &text);
+                return false;
+            }
+        };
+        match Config::from_json(&text) {
+            Ok(config) => root.start(&config),
+            Err(errors) => {
+                host::log(LogLevel::Critical, &format!("meshspan: configuration refused: {errors}"));
+                false
+            }
+        }
+    }
+
+    pub(crate) fn handle_tick(&mut self, context: u32) {
+        if let Some(root) = self.roots.get_mut(&context) {
+            root.handle_tick();
+        }
+    }
+
+    pub(crate) fn handle_request_headers(&mut self, context: u32) {
+        let Some((stream, root)) = self.stream(context) else { return };
+        // Once a stream: a host that calls again gets the same trace and no second span.
+        if stream.exchange.is_none() {
+            stream.exchange = root.begin(true);
+        }
+    }
+
+    pub(crate) fn handle_log(&mut self, context: u32) {
+        let Some((stream, root)) = self.stream(context) else { return };
+        let exchange = stream.exchange.take().or_else(|| {
+            // The end is all that is seen of this stream: a local reply before this filter, or a protocol error.
+            let exchange = root.begin(false)?;
+            root.count(Counter::StreamsLogOnly);
+            Some(exchange)
+        });
+        let wakeup = exchange.map_or(Wakeup::Tick, |exchange| root.end(exchange));
+        let root_context = stream.root;
+        if wakeup == Wakeup::Soon {
+            root.hurry(root_context, context);
+        }
+    }
+
+    pub(crate) fn handle_done(&mut self, context: u32) -> bool {
+        self.roots.get_mut(&context).is_none_or(Root::handle_done)
+    }
+
+    pub(crate) fn handle_delete(&mut self, context: u32) {
+        if let Some(stream) = self.streams.remove(&context) {
+            let plugin = self.roots.get_mut(&stream.root).and_then(|root| root.plugin.as_mut());
+            if let (Some(exchange), Some(plugin)) = (&stream.exchange, plugin) {
+                plugin.handle_lost(exchange);
+            }
+        } else if let Some(mut root) = self.roots.remove(&context) {
+            root.give_up();
+        }
+    }
+
+    pub(crate) fn handle_http_call_response(&mut self, context: u32, token: u32) {
+        if let Some(root) = self.roots.get_mut(&context) {
+            root.handle_http_call_response(token);
+        }
+    }
+
+    fn stream(&mut self, context: u32) -> Option<(&mut Stream, &mut Root)> {
+        let stream = self.streams.get_mut(&context)?;
+        let root = self.roots.get_mut(&stream.root)?;
+        Some((stream, root))
+    }
+}
+
+impl Root {
+    fn start(&mut self, config: &Config) -> bool {
+        let mut seed = [0; 32];
+        let seeded = host::random(&mut seed);
+        // Without ids there are no traces: a host without randomness cannot run the filter.
+        if let Err(HostError(status)) = seeded {
+            let text = format!("meshspan: the host gives no randomness (status {status})");
+            host::log(LogLevel::Critical, &text);
+            return false;
+        }
+        let mut counters = meshspan_core::counter::Counters::default();
+        let node = Properties(&mut counters).node();
+        let mut plugin = Plugin::new(config, &node, seed);
+        plugin.counters = counters;
+        let set_up = host::set_tick_period(plugin.tick_period_ms()).and_then(|()| self.metrics.define());
+        if set_up.is_err() {
+            plugin.counters.increment(Counter::HostCallsFailed);
+        }
+        self.give_up();
+        self.plugin = Some(plugin);
+        true
+    }
+
+    fn count(&mut self, counter: Counter) {
+        if let Some(plugin) = &mut self.plugin {
+            plugin.counters.increment(counter);
+        }
+    }
+
+    /// Reads the request's head and begins the exchange. `live`: the request is still to be forwarded, so that
+    /// header edits have a meaning.
+    fn begin(&mut self, live: bool) -> Option<Exchange> {
+        let plugin = self.plugin.as_mut()?;
+        let tracer = plugin.http()?;
+        let keep_lines = tracer.captures_request_headers();
+        let (needs_direction, needs_time) = (tracer.needs_direction(), tracer.needs_request_time() && live);
+        let map = match host::header_map(MapType::HttpRequestHeaders) {
+            Ok(map) => map,
+            // At the end of a stream that was never parsed there may be no headers.
+            Err(_) if !live => Vec::new(),
+            Err(_) => {
+                plugin.counters.increment(Counter::HostCallsFailed);
+                return None;
+            }
+        };
+        let Some(lines) = Pairs::parse(&map) else {
+            plugin.counters.increment(Counter::HeaderMapsMalformed);
+            return None;
+        };
+        let head = RequestHead::collect(lines.iter(), keep_lines);
+        let direction = if needs_direction {
+            Properties(&mut plugin.counters).direction()
+        } else {
+            TrafficDirection::Unspecified
+        };
+        let now = if needs_time { host::now().ok() } else { None };
+        let (exchange, edits) = plugin.handle_request_headers(&head, direction, now)?;
+        if live {
+            for edit in &edits {
+                let done = match edit {
+                    HeaderEdit::Set { name, value } => host::set_request_header(name, value),
+                    HeaderEdit::Remove { name } => host::remove_request_header(name),
+                };
+                if done.is_err() {
+                    plugin.counters.increment(Counter::HostCallsFailed);
+                }
+            }
+        }
+        Some(exchange)
+    }
+
+    fn end(&mut self, exchange: Exchange) -> Wakeup {
+        let Some(plugin) = &mut self.plugin else { return Wakeup::Tick };
+        if !matches!(exchange, Exchange::Recorded(_)) {
+            return Wakeup::Tick;
+        }
+        let facts = EndFacts::read(&mut Properties(&mut plugin.counters));
+        let captures = plugin.http().is_some_and(meshspan_core::http::HttpTracer::captures_response_headers);
+        let map = if captures { host::header_map(MapType::HttpResponseHeaders).unwrap_or_default() } else { Vec::new() };
+        let lines: Vec<HeaderLine<'_>> = Pairs::parse(&map).map(|lines| lines.iter().collect()).unwrap_or_default();
+        plugin.handle_end(exchange, &facts.stream_end(&lines))
+    }
+
+    /// Brings the next tick forward: exports leave from the root context, never from a stream.
+    fn hurry(&mut self, own: u32, stream: u32) {
+        if self.hurried {
+            return;
+        }
+        let set = host::set_effective_context(own).and_then(|()| host::set_tick_period(SOON_MS));
+        let back = host::set_effective_context(stream);
+        if set.and(back).is_ok() {
+            self.hurried = true;
+        } else {
+            self.count(Counter::HostCallsFailed);
+        }
+    }
+
+    fn handle_tick(&mut self) {
+        let Some(plugin) = &self.plugin else { return };
+        if core::mem::take(&mut self.hurried) {
+            let period = if self.going_until.is_some() { SHUTDOWN_TICK_MS } else { plugin.tick_period_ms() };
+            if host::set_tick_period(period).is_err() {
+                self.count(Counter::HostCallsFailed);
+            }
+        }
+        self.export();
+        self.flush_counters();
+        self.leave_if_done();
+    }
+
+    /// Sends every request that should leave now.
+    fn export(&mut self) {
+        let Some(plugin) = &mut self.plugin else { return };
+        let Ok(now) = host::now() else {
+            plugin.counters.increment(Counter::HostCallsFailed);
+            return;
+        };
+        while let Some((id, request)) = plugin.poll(now) {
+            let lines = request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let sent = pairs::serialize(lines)
+                .ok_or(DispatchError::Host(HostError::BAD_ARGUMENT.0))
+                .and_then(|headers| {
+                    host::http_call(&request.cluster, &headers, &request.body, request.timeout_ms).map_err(
+                        |error| match error {
+                            HostError::BAD_ARGUMENT => DispatchError::NoCluster,
+                            HostError(status) => DispatchError::Host(status),
+                        },
+                    )
+                });
+            match sent {
+                Ok(token) => self.in_flight.push((token, id)),
+                Err(error) => write(plugin.handle_dispatch_error(id, error)),
+            }
+        }
+    }
+
+    fn handle_http_call_response(&mut self, token: u32) {
+        let Some(at) = self.in_flight.iter().position(|(waiting, _)| *waiting == token) else { return };
+        let (_, id) = self.in_flight.swap_remove(at);
+        let Some(plugin) = &mut self.plugin else { return };
+        // A request that failed on the way has none of these.
+        let headers = host::header_map(MapType::HttpCallResponseHeaders).unwrap_or_default();
+        let trailers = host::header_map(MapType::HttpCallResponseTrailers).unwrap_or_default();
+        let body = host::buffer(BufferType::HttpCallResponseBody).unwrap_or_default();
+        let lines = |map| Pairs::parse(map).map(|lines| lines.iter().collect::<Vec<_>>()).unwrap_or_default();
+        let response = ExportResponse { headers: &lines(&headers), body: &body, trailers: &lines(&trailers) };
+        write(plugin.handle_response(id, &response));
+        // The next batch may be waiting for this answer.
+        self.export();
+        self.leave_if_done();
+    }
+
+    fn handle_done(&mut self) -> bool {
+        let Some(plugin) = &mut self.plugin else { return true };
+        plugin.flush();
+        self.export();
+        let idle = self.plugin.as_ref().is_none_or(Plugin::is_idle);
+        if idle {
+            self.flush_counters();
+            return true;
+        }
+        self.going_until = Some(host::now().unwrap_or(0).saturating_add(SHUTDOWN_PATIENCE));
+        self.hurried = false;
+        // Without ticks nothing would end the wait for an answer that never comes.
+        host::set_tick_period(SHUTDOWN_TICK_MS).is_err()
+    }
+
+    fn leave_if_done(&mut self) {
+        let Some(until) = self.going_until else { return };
+        let idle = self.plugin.as_ref().is_none_or(Plugin::is_idle);
+        if idle || host::now().is_ok_and(|now| now >= until) {
+            self.going_until = None;
+            self.give_up();
+            if host::done().is_err() {
+                self.count(Counter::HostCallsFailed);
+            }
+        }
+    }
+
+    /// Counts what is left as lost, and tells the host all that was counted.
+    fn give_up(&mut self) {
+        if let Some(plugin) = &mut self.plugin {
+            plugin.abandon();
+        }
+        self.in_flight.clear();
+        self.flush_counters();
+    }
+
+    fn flush_counters(&mut self) {
+        if let Some(plugin) = &mut self.plugin {
+            self.metrics.flush(&mut plugin.counters);
+        }
+    }
+}
+
+/// Writes the logic's line to the host's log.
+fn write(line: Option<LogLine>) {
+    use meshspan_core::config::LogLevel as Level;
+    let Some(LogLine { level, text }) = line else { return };
+    let level = match level {
+        Level::Trace => LogLevel::Trace,
+        Level::Debug => LogLevel::Debug,
+        Level::Info => LogLevel::Info,
+        Level::Warn => LogLevel::Warn,
+        Level::Error => LogLevel::Error,
+        Level::Critical => LogLevel::Critical,
+    };
+    host::log(level, &format!("meshspan: {text}"));
+}
