@@ -4,7 +4,8 @@
 
 use crate::options::{Options, did_you_mean};
 use crate::places::{Places, cargo, on_path};
-use crate::process::{output_of, run_open};
+use crate::process::{output_of, run_logged, run_open};
+use crate::progress::Steps;
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -42,8 +43,10 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
         }
         targets.retain(|target| target == only);
     }
+    build(&places)?;
+    let mut steps = Steps::new(targets.len());
     for target in &targets {
-        fuzz(&places, target, seconds)?;
+        fuzz(&places, target, seconds, &mut steps)?;
     }
     println!(
         "{} of {} targets ran {seconds} s each without a finding",
@@ -61,48 +64,75 @@ pub(crate) fn targets(places: &Places) -> Result<Vec<String>> {
     Ok(programs_in(&text))
 }
 
+/// Builds all targets.
+pub(crate) fn build(places: &Places) -> Result<()> {
+    let mut command = Command::new(cargo());
+    // The crates under test bring their dependencies along, so the lock file here follows theirs.
+    command.current_dir(places.root.join("fuzz")).args([
+        "build",
+        "--release",
+        "--bins",
+        "--target",
+        &host()?,
+    ]);
+    let status = run_open(
+        command
+            .env("CARGO_TARGET_DIR", target_dir(places))
+            .env("RUSTFLAGS", COVERAGE),
+    )?;
+    if !status.success() {
+        bail!("the fuzz targets do not compile ({status}); the compiler's messages stand above");
+    }
+    Ok(())
+}
+
 /// Runs one target for so many seconds. A finding is an error; libFuzzer leaves the input that did it.
-pub(crate) fn fuzz(places: &Places, target: &str, seconds: u64) -> Result<()> {
-    let folder = places.root.join("fuzz");
+pub(crate) fn fuzz(places: &Places, target: &str, seconds: u64, steps: &mut Steps) -> Result<()> {
     // What a run finds of interest is kept for the next one; the seeds stay as they are.
-    let corpus = fuzz_target_dir(places).join("corpus").join(target);
-    let artifacts = fuzz_target_dir(places).join("artifacts").join(target);
-    let seeds = folder.join("seeds").join(target);
+    let corpus = target_dir(places).join("corpus").join(target);
+    let artifacts = target_dir(places).join("artifacts").join(target);
+    let seeds = places.root.join("fuzz/seeds").join(target);
     for needed in [&corpus, &artifacts] {
         std::fs::create_dir_all(needed)
             .with_context(|| format!("cannot create {}", needed.display()))?;
     }
-    eprintln!("fuzzing {target} for {seconds} s");
-    let mut command = Command::new(cargo());
-    command.current_dir(&folder).args([
-        "run",
-        "--quiet",
-        "--release",
-        "--bin",
-        target,
-        "--target",
-        &host()?,
-    ]);
-    if folder.join("Cargo.lock").is_file() {
-        command.arg("--locked");
-    }
+    let log = places.log(&format!("fuzz-{target}"))?;
+    let _ = std::fs::remove_file(&log);
+    let mut command = Command::new(
+        target_dir(places)
+            .join(host()?)
+            .join("release")
+            .join(target),
+    );
     command
-        .env("CARGO_TARGET_DIR", fuzz_target_dir(places))
-        .env("RUSTFLAGS", COVERAGE)
-        .arg("--")
+        .current_dir(&places.root)
         .arg(&corpus)
         .args(seeds.is_dir().then_some(&seeds))
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
-        .args(["-timeout=10", "-verbosity=0", "-print_final_stats=1"]);
-    let status = run_open(&mut command)?;
-    if !status.success() {
-        bail!(
-            "fuzz target `{target}` ended with {status}; an input that does it, if there is one, lies in {}",
-            artifacts.display()
-        );
-    }
-    Ok(())
+        .args(["-timeout=10", "-print_final_stats=1"]);
+    steps.run(target, |step| {
+        step.doing(format!("runs for {seconds} s"));
+        run_logged(&mut command, &log).with_context(|| {
+            format!(
+                "the fuzz target `{target}` found something; the input lies in {}",
+                artifacts.display()
+            )
+        })?;
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        let inputs = inputs_in(&said);
+        Ok((
+            (),
+            format!("{} inputs, no finding", inputs.unwrap_or("some")),
+        ))
+    })
+}
+
+/// How many inputs libFuzzer says it tried.
+fn inputs_in(log: &str) -> Option<&str> {
+    log.lines()
+        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
+        .map(str::trim)
 }
 
 /// Whether there is a C++ compiler, which libFuzzer itself is built with.
@@ -118,7 +148,7 @@ fn manifest(places: &Places) -> PathBuf {
 }
 
 /// Apart from the other builds, whose compiler flags differ.
-fn fuzz_target_dir(places: &Places) -> PathBuf {
+fn target_dir(places: &Places) -> PathBuf {
     if std::env::var_os("CARGO_TARGET_DIR").is_some() {
         places.target.join("fuzz")
     } else {
@@ -156,7 +186,14 @@ fn programs_in(manifest: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::programs_in;
+    use super::{inputs_in, programs_in};
+
+    #[test]
+    fn the_number_of_inputs_is_libfuzzers() {
+        let log = "#2 INITED\nstat::number_of_executed_units: 1085089\nstat::average_exec_per_sec: 271272\n";
+        assert_eq!(inputs_in(log), Some("1085089"));
+        assert_eq!(inputs_in("cut off"), None);
+    }
 
     #[test]
     fn targets_are_the_manifests_programs() {

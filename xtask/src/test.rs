@@ -6,6 +6,7 @@ use crate::fuzz;
 use crate::options::{Options, did_you_mean};
 use crate::places::{Places, cargo};
 use crate::process::{output_of, run_open, shown};
+use crate::progress::Steps;
 use crate::run::tell;
 use crate::setup::{Need, Ready, setup_what_can_be};
 use crate::tally::Tally;
@@ -471,8 +472,11 @@ fn fuzz_targets(run: &Run) -> Result<Outcome> {
     }
     let seconds = if run.long { 60 } else { 3 };
     let mut tally = Tally::default();
-    for target in fuzz::targets(&run.places)? {
-        match fuzz::fuzz(&run.places, &target, seconds) {
+    let targets = fuzz::targets(&run.places)?;
+    fuzz::build(&run.places)?;
+    let mut steps = Steps::new(targets.len());
+    for target in &targets {
+        match fuzz::fuzz(&run.places, target, seconds, &mut steps) {
             Ok(()) => tally.passed += 1,
             Err(error) => {
                 eprintln!("{}", crate::describe(&error));
