@@ -25,8 +25,7 @@ impl EnvoyConfig {
     /// A file of the project's `envoy-config/`, by its name.
     pub fn shipped(name: &str) -> anyhow::Result<Self> {
         let path = shipped_folder().join(name);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("in {}", path.display()))
     }
 
@@ -48,9 +47,7 @@ impl EnvoyConfig {
         let mut filled = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
-            let (name, after) = after
-                .split_once("}}")
-                .context("a placeholder without its end")?;
+            let (name, after) = after.split_once("}}").context("a placeholder without its end")?;
             filled.push_str(before);
             match values.iter().find(|(key, _)| *key == name) {
                 Some((_, value)) => filled.push_str(value),
@@ -77,12 +74,9 @@ impl EnvoyConfig {
     /// One listener at a fixed address.
     #[must_use]
     pub fn listener_address(mut self, listener: &str, address: SocketAddr) -> Self {
-        for entry in self
-            .listeners_mut()
-            .iter_mut()
-            .filter(|entry| entry["name"] == listener)
-        {
-            entry["address"] = json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}});
+        for entry in self.listeners_mut().iter_mut().filter(|entry| entry["name"] == listener) {
+            entry["address"] =
+                json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}});
         }
         self
     }
@@ -91,8 +85,7 @@ impl EnvoyConfig {
     #[must_use]
     pub fn wasm_module(mut self, path: &Path) -> Self {
         for_each_plugin(&mut self.root, &mut |plugin| {
-            plugin["vm_config"]["code"] =
-                json!({"local": {"filename": path.display().to_string()}});
+            plugin["vm_config"]["code"] = json!({"local": {"filename": path.display().to_string()}});
         });
         self
     }
@@ -121,11 +114,7 @@ impl EnvoyConfig {
     /// Points an existing cluster at one address. What else the cluster says (HTTP/2, timeouts) stays.
     #[must_use]
     pub fn cluster(mut self, name: &str, address: SocketAddr) -> Self {
-        for cluster in self
-            .clusters_mut()
-            .iter_mut()
-            .filter(|cluster| cluster["name"] == name)
-        {
+        for cluster in self.clusters_mut().iter_mut().filter(|cluster| cluster["name"] == name) {
             cluster["type"] = "STATIC".into();
             if let Some(cluster) = cluster.as_object_mut() {
                 cluster.remove("dns_lookup_family");
@@ -163,7 +152,7 @@ impl EnvoyConfig {
         for listener in self.listeners_mut() {
             let name = listener["name"].as_str().unwrap_or_default().to_owned();
             for_each_plugin(listener, &mut |plugin| {
-                change_plugin(plugin, &mut |config| change(&name, config))
+                change_plugin(plugin, &mut |config| change(&name, config));
             });
         }
         self
@@ -174,6 +163,19 @@ impl EnvoyConfig {
     pub fn meshspan_text(mut self, text: &str) -> Self {
         for_each_plugin(&mut self.root, &mut |plugin| {
             plugin["configuration"] = json!({"@type": STRING_TYPE, "value": text});
+        });
+        self
+    }
+
+    /// Writes meshspan's own configuration everywhere as JSON text in a `StringValue`, where the file has a
+    /// `Struct`.
+    #[must_use]
+    pub fn meshspan_as_text(mut self) -> Self {
+        for_each_plugin(&mut self.root, &mut |plugin| {
+            let value = &plugin["configuration"]["value"];
+            if !value.is_string() {
+                plugin["configuration"] = json!({"@type": STRING_TYPE, "value": value.to_string()});
+            }
         });
         self
     }
@@ -254,10 +256,7 @@ impl EnvoyConfig {
 
     /// The listeners as the discovery response that [`Self::with_listener_file`]'s file holds.
     pub(crate) fn listener_resources(&self, version: u64) -> Value {
-        let listeners = self.root["static_resources"]["listeners"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let listeners = self.root["static_resources"]["listeners"].as_array().cloned().unwrap_or_default();
         let resources: Vec<Value> = listeners
             .into_iter()
             .map(|mut listener| {
@@ -271,11 +270,7 @@ impl EnvoyConfig {
     /// Names of the listeners, in order.
     pub(crate) fn listener_names(&self) -> Vec<String> {
         let listeners = self.root["static_resources"]["listeners"].as_array();
-        listeners
-            .into_iter()
-            .flatten()
-            .filter_map(|l| l["name"].as_str().map(str::to_owned))
-            .collect()
+        listeners.into_iter().flatten().filter_map(|l| l["name"].as_str().map(str::to_owned)).collect()
     }
 
     fn listeners_mut(&mut self) -> &mut Vec<Value> {
@@ -337,13 +332,9 @@ fn for_each_object(value: &mut Value, visit: &mut dyn FnMut(&mut Map<String, Val
     match value {
         Value::Object(object) => {
             visit(object);
-            object
-                .values_mut()
-                .for_each(|child| for_each_object(child, visit));
+            object.values_mut().for_each(|child| for_each_object(child, visit));
         }
-        Value::Array(array) => array
-            .iter_mut()
-            .for_each(|child| for_each_object(child, visit)),
+        Value::Array(array) => array.iter_mut().for_each(|child| for_each_object(child, visit)),
         _ => {}
     }
 }

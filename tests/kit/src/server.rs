@@ -38,8 +38,7 @@ impl Connection {
 impl Server {
     /// Serves `router` at `address`; port 0 takes a free one.
     pub(crate) fn start(address: SocketAddr, router: Router) -> anyhow::Result<Self> {
-        let listener =
-            TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = crate::runtime::handle();
@@ -84,10 +83,7 @@ async fn serve(stream: tokio::net::TcpStream, router: Router) {
     let Ok(duplicate) = stream.as_fd().try_clone_to_owned() else {
         return;
     };
-    let connection = Connection {
-        id: NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed),
-        reset: Arc::new(Notify::new()),
-    };
+    let connection = Connection { id: NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed), reset: Arc::new(Notify::new()) };
     let reset = Arc::clone(&connection.reset);
     let service = TowerToHyperService::new(router.layer(axum::Extension(connection)));
     let builder = Builder::new(TokioExecutor::new());

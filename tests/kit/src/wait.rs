@@ -9,11 +9,7 @@ const INTERVAL: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// At the deadline, with `what` in the message.
-pub fn until<T>(
-    deadline: Duration,
-    what: &str,
-    mut condition: impl FnMut() -> Option<T>,
-) -> anyhow::Result<T> {
+pub fn until<T>(deadline: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
     let end = Instant::now() + deadline;
     loop {
         if let Some(value) = condition() {

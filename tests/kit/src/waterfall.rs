@@ -19,10 +19,7 @@ pub struct Style {
 
 impl Default for Style {
     fn default() -> Self {
-        Self {
-            colour: false,
-            bar_width: 32,
-        }
+        Self { colour: false, bar_width: 32 }
     }
 }
 
@@ -40,20 +37,13 @@ pub fn render(spans: &[ReceivedSpan], style: Style) -> String {
     }
     let mut traces: Vec<_> = traces.into_iter().collect();
     traces.sort_by_key(|(_, spans)| start_of(spans));
-    let pictures: Vec<_> = traces
-        .iter()
-        .map(|(id, spans)| render_trace(id, spans, style))
-        .collect();
+    let pictures: Vec<_> = traces.iter().map(|(id, spans)| render_trace(id, spans, style)).collect();
     pictures.join("\n")
 }
 
 fn render_trace(trace_id: &str, spans: &[&ReceivedSpan], style: Style) -> String {
     let rows = arrange(spans);
-    let axis = Axis {
-        start: start_of(spans),
-        end: end_of(spans),
-        width: style.bar_width.max(1),
-    };
+    let axis = Axis { start: start_of(spans), end: end_of(spans), width: style.bar_width.max(1) };
     let mut services: Vec<&str> = Vec::new();
     for row in &rows {
         if !services.contains(&row.span.service()) {
@@ -70,17 +60,13 @@ fn render_trace(trace_id: &str, spans: &[&ReceivedSpan], style: Style) -> String
     );
 
     let width = |of: &dyn Fn(&Row) -> usize| rows.iter().map(of).max().unwrap_or(0);
-    let tree_width =
-        width(&|row| row.tree.chars().count() + shown(row.span.service()).chars().count());
+    let tree_width = width(&|row| row.tree.chars().count() + shown(row.span.service()).chars().count());
     let kind_width = width(&|row| kind(row.span).len());
     let name_width = width(&|row| shown(row.span.name()).chars().count());
     for row in &rows {
         let span = row.span;
         let service = shown(span.service());
-        let index = services
-            .iter()
-            .position(|known| *known == span.service())
-            .unwrap_or(0);
+        let index = services.iter().position(|known| *known == span.service()).unwrap_or(0);
         let colour = SERVICE_COLOURS[index % SERVICE_COLOURS.len()];
         let failed = span.status() == StatusCode::Error;
         let padding = " ".repeat(tree_width - row.tree.chars().count() - service.chars().count());
@@ -97,11 +83,7 @@ fn render_trace(trace_id: &str, spans: &[&ReceivedSpan], style: Style) -> String
         );
         let outcome = outcome(span);
         if !outcome.is_empty() {
-            let _ = write!(
-                picture,
-                "  {}",
-                paint(if failed { RED } else { DIM }, &outcome)
-            );
+            let _ = write!(picture, "  {}", paint(if failed { RED } else { DIM }, &outcome));
         }
         for note in notes(row) {
             let _ = write!(picture, "  {}", paint(DIM, &format!("({note})")));
@@ -134,8 +116,7 @@ fn arrange<'a>(spans: &[&'a ReceivedSpan]) -> Vec<Row<'a>> {
             _ => tops.push(index),
         }
     }
-    let by_start =
-        |indices: &mut Vec<usize>| indices.sort_by_key(|i| spans[*i].span.start_time_unix_nano);
+    let by_start = |indices: &mut Vec<usize>| indices.sort_by_key(|i| spans[*i].span.start_time_unix_nano);
     by_start(&mut tops);
     children.values_mut().for_each(by_start);
 
@@ -163,31 +144,13 @@ fn place<'a>(
     if !placed.insert(index) {
         return;
     }
-    rows.push(Row {
-        span: spans[index],
-        parent: parent.map(|p| spans[p]),
-        tree: branch.to_owned(),
-    });
-    let own: Vec<usize> = children
-        .get(&index)
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect();
+    rows.push(Row { span: spans[index], parent: parent.map(|p| spans[p]), tree: branch.to_owned() });
+    let own: Vec<usize> = children.get(&index).into_iter().flatten().copied().collect();
     for (position, child) in own.iter().enumerate() {
         let last = position + 1 == own.len();
         let branch = format!("{below}{}", if last { "└ " } else { "├ " });
         let below = format!("{below}{}", if last { "  " } else { "│ " });
-        place(
-            *child,
-            Some(index),
-            &branch,
-            &below,
-            spans,
-            children,
-            placed,
-            rows,
-        );
+        place(*child, Some(index), &branch, &below, spans, children, placed, rows);
     }
 }
 
@@ -204,36 +167,19 @@ impl Axis {
         let whole = u128::from(self.end.saturating_sub(self.start).max(1));
         let width = self.width as u128;
         let position = |time: u64| u128::from(time.saturating_sub(self.start)) * width;
-        let from = usize::try_from(position(start) / whole)
-            .unwrap_or(0)
-            .min(self.width - 1);
-        let to = usize::try_from(position(end).div_ceil(whole))
-            .unwrap_or(0)
-            .clamp(from + 1, self.width);
+        let from = usize::try_from(position(start) / whole).unwrap_or(0).min(self.width - 1);
+        let to = usize::try_from(position(end).div_ceil(whole)).unwrap_or(0).clamp(from + 1, self.width);
         let mark = if end > start { "█" } else { "▏" };
-        format!(
-            "{}{}{}",
-            " ".repeat(from),
-            mark.repeat(to - from),
-            " ".repeat(self.width - to)
-        )
+        format!("{}{}{}", " ".repeat(from), mark.repeat(to - from), " ".repeat(self.width - to))
     }
 }
 
 fn start_of(spans: &[&ReceivedSpan]) -> u64 {
-    spans
-        .iter()
-        .map(|span| span.span.start_time_unix_nano)
-        .min()
-        .unwrap_or(0)
+    spans.iter().map(|span| span.span.start_time_unix_nano).min().unwrap_or(0)
 }
 
 fn end_of(spans: &[&ReceivedSpan]) -> u64 {
-    let ends = spans.iter().map(|span| {
-        span.span
-            .end_time_unix_nano
-            .max(span.span.start_time_unix_nano)
-    });
+    let ends = spans.iter().map(|span| span.span.end_time_unix_nano.max(span.span.start_time_unix_nano));
     ends.max().unwrap_or(0)
 }
 
@@ -245,10 +191,7 @@ fn notes(row: &Row) -> Vec<String> {
         (None, Some(parent)) => notes.push(format!("parent {parent} not received")),
         (Some(parent), _) if span.span.start_time_unix_nano < parent.span.start_time_unix_nano => {
             let skew = parent.span.start_time_unix_nano - span.span.start_time_unix_nano;
-            notes.push(format!(
-                "clocks differ: starts {} before its parent",
-                duration(skew)
-            ));
+            notes.push(format!("clocks differ: starts {} before its parent", duration(skew)));
         }
         _ => {}
     }
@@ -292,10 +235,7 @@ fn duration(nanoseconds: u64) -> String {
 
 /// Text from traffic, fit for a terminal: no control characters, not too long.
 fn shown(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let clean: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if clean.chars().count() <= LONGEST_NAME {
         return clean;
     }
@@ -307,11 +247,7 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 fn paint(colour: bool, code: u8, text: &str) -> String {
-    if colour && !text.is_empty() {
-        format!("\x1b[{code}m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
+    if colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -326,41 +262,22 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn attribute(key: &str, value: Value) -> KeyValue {
-        KeyValue {
-            key: key.to_owned(),
-            value: Some(AnyValue { value: Some(value) }),
-            ..KeyValue::default()
-        }
+        KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
     }
 
     /// Times in milliseconds; parent 0 is none.
-    fn span(
-        service: &str,
-        kind: SpanKind,
-        name: &str,
-        id: u8,
-        parent: u8,
-        from: u64,
-        to: u64,
-    ) -> ReceivedSpan {
+    fn span(service: &str, kind: SpanKind, name: &str, id: u8, parent: u8, from: u64, to: u64) -> ReceivedSpan {
         let service = attribute("service.name", Value::StringValue(service.to_owned()));
         ReceivedSpan {
             protocol: Protocol::Grpc,
-            resource: Resource {
-                attributes: vec![service],
-                ..Resource::default()
-            },
+            resource: Resource { attributes: vec![service], ..Resource::default() },
             resource_schema_url: String::new(),
             scope: opentelemetry_proto::tonic::common::v1::InstrumentationScope::default(),
             scope_schema_url: String::new(),
             span: Span {
                 trace_id: vec![0xab; 16],
                 span_id: vec![id; 8],
-                parent_span_id: if parent == 0 {
-                    Vec::new()
-                } else {
-                    vec![parent; 8]
-                },
+                parent_span_id: if parent == 0 { Vec::new() } else { vec![parent; 8] },
                 name: name.to_owned(),
                 kind: kind.into(),
                 start_time_unix_nano: 1_000 * MS + from * MS,
@@ -371,61 +288,26 @@ mod tests {
     }
 
     fn with_status(mut span: ReceivedSpan, code: i64, failed: bool) -> ReceivedSpan {
-        span.span.attributes.push(attribute(
-            "http.response.status_code",
-            Value::IntValue(code),
-        ));
+        span.span.attributes.push(attribute("http.response.status_code", Value::IntValue(code)));
         if failed {
-            span.span.attributes.push(attribute(
-                "error.type",
-                Value::StringValue(code.to_string()),
-            ));
-            span.span.status = Some(Status {
-                code: StatusCode::Error.into(),
-                message: String::new(),
-            });
+            span.span.attributes.push(attribute("error.type", Value::StringValue(code.to_string())));
+            span.span.status = Some(Status { code: StatusCode::Error.into(), message: String::new() });
         }
         span
     }
 
     fn picture(spans: &[ReceivedSpan]) -> String {
-        render(
-            spans,
-            Style {
-                colour: false,
-                bar_width: 10,
-            },
-        )
+        render(spans, Style { colour: false, bar_width: 10 })
     }
 
     #[test]
     fn a_trace_is_a_tree_with_bars_on_one_axis() {
         let spans = [
-            with_status(
-                span("stock", SpanKind::Server, "GET /stock", 4, 3, 40, 60),
-                503,
-                true,
-            ),
-            with_status(
-                span("edge", SpanKind::Server, "GET /checkout", 1, 0, 0, 100),
-                200,
-                false,
-            ),
-            with_status(
-                span("shop", SpanKind::Client, "GET", 3, 2, 30, 70),
-                503,
-                true,
-            ),
-            with_status(
-                span("shop", SpanKind::Server, "GET /checkout", 2, 1, 10, 90),
-                200,
-                false,
-            ),
-            with_status(
-                span("shop", SpanKind::Client, "POST", 5, 2, 70, 80),
-                200,
-                false,
-            ),
+            with_status(span("stock", SpanKind::Server, "GET /stock", 4, 3, 40, 60), 503, true),
+            with_status(span("edge", SpanKind::Server, "GET /checkout", 1, 0, 0, 100), 200, false),
+            with_status(span("shop", SpanKind::Client, "GET", 3, 2, 30, 70), 503, true),
+            with_status(span("shop", SpanKind::Server, "GET /checkout", 2, 1, 10, 90), 200, false),
+            with_status(span("shop", SpanKind::Client, "POST", 5, 2, 70, 80), 200, false),
         ];
         let expected = "\
 trace abababababababababababababababab  5 spans, 3 services, 100.0 ms
@@ -448,19 +330,13 @@ trace abababababababababababababababab  5 spans, 3 services, 100.0 ms
             ),
             (
                 "a child whose clock is behind",
-                vec![
-                    span("a", SpanKind::Client, "GET", 1, 0, 5, 10),
-                    span("b", SpanKind::Server, "GET", 2, 1, 0, 5),
-                ],
+                vec![span("a", SpanKind::Client, "GET", 1, 0, 5, 10), span("b", SpanKind::Server, "GET", 2, 1, 0, 5)],
                 "  a    CLIENT  GET  |     █████|   5.0 ms\n\
                  \x20 └ b  SERVER  GET  |█████     |   5.0 ms  (clocks differ: starts 5.0 ms before its parent)\n",
             ),
             (
                 "no length at all",
-                vec![
-                    span("a", SpanKind::Server, "GET", 1, 0, 0, 10),
-                    span("a", SpanKind::Client, "GET", 2, 1, 10, 10),
-                ],
+                vec![span("a", SpanKind::Server, "GET", 1, 0, 0, 10), span("a", SpanKind::Client, "GET", 2, 1, 10, 10)],
                 "  a    SERVER  GET  |██████████|  10.0 ms\n  └ a  CLIENT  GET  |         ▏|        0\n",
             ),
             (
@@ -480,10 +356,7 @@ trace abababababababababababababababab  5 spans, 3 services, 100.0 ms
             ),
             (
                 "parents in a circle",
-                vec![
-                    span("a", SpanKind::Server, "GET", 1, 2, 0, 10),
-                    span("b", SpanKind::Client, "GET", 2, 1, 0, 10),
-                ],
+                vec![span("a", SpanKind::Server, "GET", 1, 2, 0, 10), span("b", SpanKind::Client, "GET", 2, 1, 0, 10)],
                 "  a    SERVER  GET  |██████████|  10.0 ms  (parent 0202020202020202 not received)\n\
                  \x20 └ b  CLIENT  GET  |██████████|  10.0 ms\n",
             ),
@@ -506,32 +379,16 @@ trace abababababababababababababababab  5 spans, 3 services, 100.0 ms
         late.span.trace_id = vec![0x01; 16];
         let early = span("early", SpanKind::Server, "GET", 2, 0, 0, 10);
         let picture = picture(&[late, early]);
-        let services: Vec<_> = picture
-            .lines()
-            .filter(|l| l.starts_with("  "))
-            .map(|l| l.trim().split(' ').next())
-            .collect();
+        let services: Vec<_> =
+            picture.lines().filter(|l| l.starts_with("  ")).map(|l| l.trim().split(' ').next()).collect();
         assert_eq!(services, [Some("early"), Some("late")]);
     }
 
     #[test]
     fn colour_changes_nothing_but_colour() {
-        let spans = [with_status(
-            span("a", SpanKind::Server, "GET", 1, 0, 0, 10),
-            500,
-            true,
-        )];
-        let coloured = render(
-            &spans,
-            Style {
-                colour: true,
-                bar_width: 10,
-            },
-        );
-        assert!(
-            coloured.contains("\x1b[31mERROR 500\x1b[0m"),
-            "{coloured:?}"
-        );
+        let spans = [with_status(span("a", SpanKind::Server, "GET", 1, 0, 0, 10), 500, true)];
+        let coloured = render(&spans, Style { colour: true, bar_width: 10 });
+        assert!(coloured.contains("\x1b[31mERROR 500\x1b[0m"), "{coloured:?}");
         let mut plain = String::new();
         let mut rest = coloured.as_str();
         while let Some((before, after)) = rest.split_once("\x1b[") {

@@ -19,10 +19,7 @@ fn envoys() -> Vec<EnvoyBinary> {
 
 fn gateway(service: &Service) -> EnvoyConfig {
     let config = EnvoyConfig::shipped("gateway.yaml").unwrap();
-    config
-        .local()
-        .without_filter()
-        .cluster("checkout", service.address())
+    config.local().without_filter().cluster("checkout", service.address())
 }
 
 #[test]
@@ -40,17 +37,11 @@ fn envoy_serves_says_what_it_counts_and_ends() {
     for binary in envoys() {
         let service = Service::start().unwrap();
         let mut envoy = Envoy::start(&binary, &gateway(&service)).unwrap();
-        let response = Request::get("/hello")
-            .send(envoy.address("ingress").unwrap())
-            .unwrap();
+        let response = Request::get("/hello").send(envoy.address("ingress").unwrap()).unwrap();
         assert_eq!(response.status, 200, "Envoy {}", binary.version);
         assert_eq!(service.last_request().unwrap().target, "/hello");
-        envoy
-            .wait_for_stat("http.ingress.downstream_rq_2xx", SOON, |count| count == 1)
-            .unwrap();
-        envoy
-            .wait_for_log("starting main dispatch loop", SOON)
-            .unwrap();
+        envoy.wait_for_stat("http.ingress.downstream_rq_2xx", SOON, |count| count == 1).unwrap();
+        envoy.wait_for_log("starting main dispatch loop", SOON).unwrap();
         assert!(envoy.cpu_time().unwrap() > Duration::ZERO);
         assert!(envoy.resident_memory().unwrap() > 1 << 20);
         assert!(envoy.config_dump().unwrap()["configs"].is_array());
@@ -77,11 +68,7 @@ fn a_dropped_envoy_is_gone() {
 fn listeners_are_exchanged_while_it_runs_and_a_bad_one_is_refused() {
     for binary in envoys() {
         let service = Service::start().unwrap();
-        let options = Options {
-            listeners_by_file: true,
-            concurrency: 2,
-            ..Options::default()
-        };
+        let options = Options { listeners_by_file: true, concurrency: 2, ..Options::default() };
         let config = gateway(&service);
         let envoy = Envoy::start_with(&binary, &config, &options).unwrap();
         let address = envoy.address("ingress").unwrap();
@@ -92,19 +79,12 @@ fn listeners_are_exchanged_while_it_runs_and_a_bad_one_is_refused() {
             manager["route_config"]["virtual_hosts"][0]["routes"] =
                 serde_json::json!([{"match": {"prefix": "/"}, "direct_response": {"status": 418}}]);
         });
-        assert_eq!(
-            envoy.update_listeners(&teapot).unwrap(),
-            ListenerUpdate::Accepted
-        );
+        assert_eq!(envoy.update_listeners(&teapot).unwrap(), ListenerUpdate::Accepted);
         // The workers take the new listener over one after another.
-        meshspan_kit::wait::until(SOON, "the new route", || (status() == 418).then_some(()))
-            .unwrap();
+        meshspan_kit::wait::until(SOON, "the new route", || (status() == 418).then_some(())).unwrap();
 
         let broken = config.connection_managers(|_, manager| manager["stat_prefix"] = "".into());
-        assert_eq!(
-            envoy.update_listeners(&broken).unwrap(),
-            ListenerUpdate::Rejected
-        );
+        assert_eq!(envoy.update_listeners(&broken).unwrap(), ListenerUpdate::Rejected);
         assert_eq!(status(), 418, "the former listener goes on");
         envoy.stop().unwrap();
     }
@@ -114,9 +94,7 @@ fn listeners_are_exchanged_while_it_runs_and_a_bad_one_is_refused() {
 fn an_envoy_that_cannot_start_says_why() {
     for binary in envoys() {
         let config = EnvoyConfig::parse("{no_such_field: 1}").unwrap();
-        let Err(error) = Envoy::start(&binary, &config) else {
-            panic!("it started")
-        };
+        let Err(error) = Envoy::start(&binary, &config) else { panic!("it started") };
         assert!(format!("{error:#}").contains("no_such_field"), "{error:#}");
     }
 }

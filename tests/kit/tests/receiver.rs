@@ -7,9 +7,7 @@ use meshspan_kit::client::{Connection, Request};
 use meshspan_kit::receiver::{Behaviour, Protocol, Receiver};
 use meshspan_kit::runtime;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use tonic::codec::CompressionEncoding;
@@ -18,28 +16,15 @@ use tonic::transport::Channel;
 const SOON: Duration = Duration::from_secs(10);
 
 fn export(name: &str) -> ExportTraceServiceRequest {
-    let span = Span {
-        name: name.to_owned(),
-        trace_id: vec![1; 16],
-        span_id: vec![2; 8],
-        ..Span::default()
-    };
-    let of_scope = ScopeSpans {
-        spans: vec![span],
-        ..ScopeSpans::default()
-    };
+    let span = Span { name: name.to_owned(), trace_id: vec![1; 16], span_id: vec![2; 8], ..Span::default() };
+    let of_scope = ScopeSpans { spans: vec![span], ..ScopeSpans::default() };
     ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans {
-            scope_spans: vec![of_scope],
-            ..ResourceSpans::default()
-        }],
+        resource_spans: vec![ResourceSpans { scope_spans: vec![of_scope], ..ResourceSpans::default() }],
     }
 }
 
 fn post(content_type: &str, body: Vec<u8>) -> Request {
-    Request::new("POST", "/v1/traces")
-        .header("content-type", content_type)
-        .body(body)
+    Request::new("POST", "/v1/traces").header("content-type", content_type).body(body)
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {
@@ -50,9 +35,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 
 fn grpc_client(receiver: &Receiver) -> TraceServiceClient<Channel> {
     let uri = format!("http://{}", receiver.address());
-    TraceServiceClient::new(
-        runtime::block_on(Channel::from_shared(uri).unwrap().connect()).unwrap(),
-    )
+    TraceServiceClient::new(runtime::block_on(Channel::from_shared(uri).unwrap().connect()).unwrap())
 }
 
 #[test]
@@ -78,10 +61,7 @@ fn spans_arrive_whichever_way_they_are_sent() {
     }
 
     let spans = receiver.wait_for_spans(6, SOON).unwrap();
-    let seen: Vec<_> = spans
-        .iter()
-        .map(|span| (span.name(), span.protocol))
-        .collect();
+    let seen: Vec<_> = spans.iter().map(|span| (span.name(), span.protocol)).collect();
     let expected = [
         ("grpc", Protocol::Grpc),
         ("grpc, gzip", Protocol::Grpc),
@@ -102,56 +82,25 @@ fn spans_arrive_whichever_way_they_are_sent() {
 fn the_script_is_followed_request_by_request_over_grpc() {
     let receiver = Receiver::start().unwrap();
     receiver.script([
-        Behaviour::PartialSuccess {
-            rejected: 3,
-            message: "too old".to_owned(),
-        },
-        Behaviour::GrpcStatus {
-            code: 14,
-            message: "later".to_owned(),
-            details: vec![8, 14],
-        },
+        Behaviour::PartialSuccess { rejected: 3, message: "too old".to_owned() },
+        Behaviour::GrpcStatus { code: 14, message: "later".to_owned(), details: vec![8, 14] },
         Behaviour::http_status(503),
-        Behaviour::Delay(
-            Duration::from_millis(1),
-            Box::new(Behaviour::grpc_status(8, "full")),
-        ),
+        Behaviour::Delay(Duration::from_millis(1), Box::new(Behaviour::grpc_status(8, "full"))),
         Behaviour::Reset,
     ]);
     let send = |name: &str| runtime::block_on(grpc_client(&receiver).export(export(name)));
-    let partial = send("partial")
-        .unwrap()
-        .into_inner()
-        .partial_success
-        .unwrap();
-    assert_eq!(
-        (partial.rejected_spans, partial.error_message.as_str()),
-        (3, "too old")
-    );
+    let partial = send("partial").unwrap().into_inner().partial_success.unwrap();
+    assert_eq!((partial.rejected_spans, partial.error_message.as_str()), (3, "too old"));
     let unavailable = send("unavailable").unwrap_err();
-    assert_eq!(
-        (unavailable.code(), unavailable.message()),
-        (tonic::Code::Unavailable, "later")
-    );
+    assert_eq!((unavailable.code(), unavailable.message()), (tonic::Code::Unavailable, "later"));
     assert_eq!(unavailable.details(), [8, 14]);
     assert_eq!(send("http").unwrap_err().code(), tonic::Code::Unavailable);
-    assert_eq!(
-        send("delayed").unwrap_err().code(),
-        tonic::Code::ResourceExhausted
-    );
+    assert_eq!(send("delayed").unwrap_err().code(), tonic::Code::ResourceExhausted);
     send("reset").unwrap_err();
     send("after the script").unwrap();
 
-    let names: Vec<_> = receiver
-        .spans()
-        .iter()
-        .map(|span| span.name().to_owned())
-        .collect();
-    assert_eq!(
-        names,
-        ["partial", "after the script"],
-        "what was refused does not count as received"
-    );
+    let names: Vec<_> = receiver.spans().iter().map(|span| span.name().to_owned()).collect();
+    assert_eq!(names, ["partial", "after the script"], "what was refused does not count as received");
     assert_eq!(receiver.requests().len(), 6, "every request is kept");
     assert_eq!(receiver.span_count(), 2);
 }
@@ -161,32 +110,16 @@ fn the_script_is_followed_request_by_request_over_http() {
     let receiver = Receiver::start().unwrap();
     let request = post("application/x-protobuf", export("x").encode_to_vec());
     receiver.script([
-        Behaviour::PartialSuccess {
-            rejected: 1,
-            message: String::new(),
-        },
-        Behaviour::HttpStatus {
-            code: 429,
-            headers: vec![("retry-after".into(), "7".into())],
-            body: b"slow".to_vec(),
-        },
-        Behaviour::RawBody {
-            content_type: "text/html".into(),
-            body: b"<html>".to_vec(),
-        },
+        Behaviour::PartialSuccess { rejected: 1, message: String::new() },
+        Behaviour::HttpStatus { code: 429, headers: vec![("retry-after".into(), "7".into())], body: b"slow".to_vec() },
+        Behaviour::RawBody { content_type: "text/html".into(), body: b"<html>".to_vec() },
         Behaviour::Reset,
     ]);
     let partial = request.send(receiver.address()).unwrap();
-    let partial = ExportTraceServiceResponse::decode(partial.body.as_slice())
-        .unwrap()
-        .partial_success
-        .unwrap();
+    let partial = ExportTraceServiceResponse::decode(partial.body.as_slice()).unwrap().partial_success.unwrap();
     assert_eq!(partial.rejected_spans, 1);
     let limited = request.send(receiver.address()).unwrap();
-    assert_eq!(
-        (limited.status, limited.header("retry-after").as_deref()),
-        (429, Some("7"))
-    );
+    assert_eq!((limited.status, limited.header("retry-after").as_deref()), (429, Some("7")));
     assert_eq!(limited.body, b"slow");
     let raw = request.send(receiver.address()).unwrap();
     assert_eq!((raw.status, raw.text().as_str()), (200, "<html>"));
@@ -196,9 +129,7 @@ fn the_script_is_followed_request_by_request_over_http() {
     receiver.set_default(hanging.clone());
     let mut connection = Connection::open(receiver.address()).unwrap();
     connection.write(&request.bytes()).unwrap();
-    let answered = receiver
-        .wait_for_requests(SOON, |requests| requests.get(4).map(|r| r.answered.clone()))
-        .unwrap();
+    let answered = receiver.wait_for_requests(SOON, |requests| requests.get(4).map(|r| r.answered.clone())).unwrap();
     assert_eq!(answered, hanging);
 }
 
@@ -206,54 +137,24 @@ fn the_script_is_followed_request_by_request_over_http() {
 fn what_is_no_otlp_is_refused_and_kept() {
     let receiver = Receiver::start().unwrap();
     let cases = [
-        (
-            "not protobuf",
-            post("application/x-protobuf", b"\xff\xff".to_vec()),
-            400,
-        ),
+        ("not protobuf", post("application/x-protobuf", b"\xff\xff".to_vec()), 400),
         ("not JSON", post("application/json", b"{".to_vec()), 400),
-        (
-            "not gzip",
-            post("application/json", b"{}".to_vec()).header("content-encoding", "gzip"),
-            400,
-        ),
-        (
-            "an unknown coding",
-            post("application/json", b"{}".to_vec()).header("content-encoding", "br"),
-            400,
-        ),
-        (
-            "another path",
-            Request::new("POST", "/v1/trace").body(Vec::new()),
-            404,
-        ),
+        ("not gzip", post("application/json", b"{}".to_vec()).header("content-encoding", "gzip"), 400),
+        ("an unknown coding", post("application/json", b"{}".to_vec()).header("content-encoding", "br"), 400),
+        ("another path", Request::new("POST", "/v1/trace").body(Vec::new()), 404),
     ];
     for (why, request, status) in cases {
-        assert_eq!(
-            request.send(receiver.address()).unwrap().status,
-            status,
-            "{why}"
-        );
+        assert_eq!(request.send(receiver.address()).unwrap().status, status, "{why}");
     }
-    assert!(
-        receiver
-            .requests()
-            .iter()
-            .all(|request| request.error.is_some())
-    );
+    assert!(receiver.requests().iter().all(|request| request.error.is_some()));
     assert!(receiver.spans().is_empty());
 }
 
 #[test]
 fn a_deadline_passes_with_what_was_there_instead() {
     let receiver = Receiver::start().unwrap();
-    post("application/x-protobuf", export("other").encode_to_vec())
-        .send(receiver.address())
-        .unwrap();
-    let error = receiver
-        .wait_for_spans(2, Duration::from_millis(10))
-        .unwrap_err()
-        .to_string();
+    post("application/x-protobuf", export("other").encode_to_vec()).send(receiver.address()).unwrap();
+    let error = receiver.wait_for_spans(2, Duration::from_millis(10)).unwrap_err().to_string();
     assert!(error.contains("\\\"other\\\""), "{error}");
 }
 
@@ -265,8 +166,7 @@ fn a_receiver_comes_back_where_it_was() {
     request.send(address).unwrap();
     drop(receiver);
     // The port is free once the accepting task has ended.
-    let again =
-        meshspan_kit::wait::until(SOON, "the port", || Receiver::start_at(address).ok()).unwrap();
+    let again = meshspan_kit::wait::until(SOON, "the port", || Receiver::start_at(address).ok()).unwrap();
     request.send(address).unwrap();
     assert_eq!(again.spans().len(), 1);
 }

@@ -15,20 +15,10 @@ fn the_echo_says_what_it_got() {
         .send(service.address())
         .unwrap();
     let body = response.json().unwrap();
-    assert_eq!(
-        (body["method"].as_str(), body["target"].as_str()),
-        (Some("GET"), Some("/a?b=c"))
-    );
+    assert_eq!((body["method"].as_str(), body["target"].as_str()), (Some("GET"), Some("/a?b=c")));
     let head = service.last_request().unwrap();
     assert_eq!(head.values("x-twice"), ["1", "2"]);
-    assert_eq!(
-        head.headers
-            .iter()
-            .find(|(name, _)| name == "x-odd")
-            .unwrap()
-            .1,
-        b"\xff\xfe"
-    );
+    assert_eq!(head.headers.iter().find(|(name, _)| name == "x-odd").unwrap().1, b"\xff\xfe");
     assert_eq!(head.version, "HTTP/1.1");
 }
 
@@ -39,18 +29,9 @@ fn every_endpoint_does_its_own_over_http_1() {
     assert_eq!(get("/status/418").status, 418);
     assert_eq!(get("/slow?ms=1").text(), "slow");
     assert_eq!(get("/stream?chunks=3&bytes=5").body.len(), 15);
-    let trailers = Request::get("/trailers")
-        .header("te", "trailers")
-        .send(service.address())
-        .unwrap();
-    assert_eq!(
-        trailers.trailers,
-        [("x-trailer".to_owned(), b"last".to_vec())]
-    );
-    let consumed = Request::new("POST", "/consume")
-        .body("12345")
-        .send(service.address())
-        .unwrap();
+    let trailers = Request::get("/trailers").header("te", "trailers").send(service.address()).unwrap();
+    assert_eq!(trailers.trailers, [("x-trailer".to_owned(), b"last".to_vec())]);
+    let consumed = Request::new("POST", "/consume").body("12345").send(service.address()).unwrap();
     assert_eq!(consumed.text(), "5");
     let head = Request::new("HEAD", "/").send(service.address()).unwrap();
     assert_eq!((head.status, head.body.len()), (200, 0));
@@ -92,24 +73,16 @@ fn the_raw_upstream_keeps_every_byte() {
 fn the_raw_upstream_answers_what_no_server_would() {
     let hints = RawUpstream::early_hints().unwrap();
     let response = Request::get("/").send(hints.address()).unwrap();
-    assert_eq!(
-        (response.interim.as_slice(), response.status),
-        ([103].as_slice(), 200)
-    );
+    assert_eq!((response.interim.as_slice(), response.status), ([103].as_slice(), 200));
 
     let upgrading = RawUpstream::upgrading().unwrap();
     let mut connection = Connection::open(upgrading.address()).unwrap();
-    let request = Request::get("/")
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket");
+    let request = Request::get("/").header("connection", "upgrade").header("upgrade", "websocket");
     assert_eq!(connection.request(&request).unwrap().status, 101);
     connection.write(b"hello").unwrap();
     assert_eq!(connection.read_bytes(5).unwrap(), b"hello");
 
-    let half = vec![
-        Step::Write(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_vec()),
-        Step::Close,
-    ];
+    let half = vec![Step::Write(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_vec()), Step::Close];
     let whole = vec![Step::Write(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())];
     let upstream = RawUpstream::following_each(vec![half, vec![Step::Reset], whole]).unwrap();
     let send = || Request::get("/").send(upstream.address());
@@ -123,12 +96,8 @@ fn the_raw_upstream_answers_what_no_server_would() {
 fn an_aborted_request_reaches_the_service_as_its_head_alone() {
     let service = Service::start().unwrap();
     let mut connection = Connection::open(service.address()).unwrap();
-    connection
-        .write(b"POST /consume HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc")
-        .unwrap();
-    service
-        .wait_for_requests(1, Duration::from_secs(10))
-        .unwrap();
+    connection.write(b"POST /consume HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc").unwrap();
+    service.wait_for_requests(1, Duration::from_secs(10)).unwrap();
     connection.abort();
     assert_eq!(service.requests().len(), 1);
 }

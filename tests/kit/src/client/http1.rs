@@ -21,12 +21,7 @@ pub struct Request {
 impl Request {
     /// A request without headers; `host` is added when it is written and the test gave none.
     pub fn new(method: &str, target: &str) -> Self {
-        Self {
-            method: method.to_owned(),
-            target: target.to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self { method: method.to_owned(), target: target.to_owned(), headers: Vec::new(), body: Vec::new() }
     }
 
     /// A GET.
@@ -37,8 +32,7 @@ impl Request {
     /// Adds a header line; the same name may be added again.
     #[must_use]
     pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
-        self.headers
-            .push((name.as_ref().to_vec(), value.as_ref().to_vec()));
+        self.headers.push((name.as_ref().to_vec(), value.as_ref().to_vec()));
         self
     }
 
@@ -59,11 +53,7 @@ impl Request {
             bytes.extend_from_slice(value);
             bytes.extend_from_slice(b"\r\n");
         };
-        if !self
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case(b"host"))
-        {
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"host")) {
             line(b"host", b"test.example");
         }
         for (name, value) in &self.headers {
@@ -126,14 +116,10 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub fn open(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream =
-            TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+        let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ))?;
-        Ok(Self {
-            stream,
-            buffer: Vec::new(),
-        })
+        Ok(Self { stream, buffer: Vec::new() })
     }
 
     /// Sends a request and reads its response.
@@ -157,13 +143,8 @@ impl Connection {
         if to_head || matches!(response.status, 101 | 204 | 304) {
             return Ok(response);
         }
-        let chunked = response
-            .header("transfer-encoding")
-            .is_some_and(|v| v.to_ascii_lowercase().contains("chunked"));
-        let length = response
-            .header("content-length")
-            .map(|value| value.trim().parse::<usize>())
-            .transpose()?;
+        let chunked = response.header("transfer-encoding").is_some_and(|v| v.to_ascii_lowercase().contains("chunked"));
+        let length = response.header("content-length").map(|value| value.trim().parse::<usize>()).transpose()?;
         if chunked {
             response.truncated = !self.read_chunks(&mut response)?;
         } else if let Some(length) = length {
@@ -181,9 +162,7 @@ impl Connection {
     pub fn read_head(&mut self) -> anyhow::Result<Response> {
         let mut interim = Vec::new();
         loop {
-            let head = self
-                .read_until(b"\r\n\r\n")?
-                .context("the connection ended before a response")?;
+            let head = self.read_until(b"\r\n\r\n")?.context("the connection ended before a response")?;
             let mut response = parse_head(&head)?;
             if (100..200).contains(&response.status) && response.status != 101 {
                 interim.push(response.status);
@@ -197,10 +176,7 @@ impl Connection {
     /// Reads exactly so many bytes, whatever they are (a body in pieces, what follows a 101).
     pub fn read_bytes(&mut self, count: usize) -> anyhow::Result<Vec<u8>> {
         if !self.fill_to(count)? {
-            bail!(
-                "the connection ended after {} of {count} bytes",
-                self.buffer.len()
-            );
+            bail!("the connection ended after {} of {count} bytes", self.buffer.len());
         }
         Ok(self.buffer.drain(..count).collect())
     }
@@ -226,8 +202,7 @@ impl Connection {
             };
             let line = String::from_utf8_lossy(&line).into_owned();
             let size = line.trim().split(';').next().unwrap_or_default();
-            let size = usize::from_str_radix(size, 16)
-                .with_context(|| format!("no chunk size: {line:?}"))?;
+            let size = usize::from_str_radix(size, 16).with_context(|| format!("no chunk size: {line:?}"))?;
             if size == 0 {
                 break;
             }
@@ -251,11 +226,7 @@ impl Connection {
     /// Up to and including `end`; `None` when the connection ends before.
     fn read_until(&mut self, end: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
         loop {
-            if let Some(at) = self
-                .buffer
-                .windows(end.len())
-                .position(|window| window == end)
-            {
+            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
                 return Ok(Some(self.buffer.drain(..at + end.len()).collect()));
             }
             if !self.fill()? {
@@ -281,43 +252,23 @@ impl Connection {
                 self.buffer.extend_from_slice(&piece[..count]);
                 Ok(count > 0)
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
-                ) =>
-            {
-                Ok(false)
-            }
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Ok(false),
             Err(error) => Err(error).with_context(|| format!("nothing to read within {READ:?}")),
         }
     }
 }
 
 fn parse_head(head: &[u8]) -> anyhow::Result<Response> {
-    let mut lines = head
-        .split_inclusive(|byte| *byte == b'\n')
-        .filter(|line| *line != b"\r\n");
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n').filter(|line| *line != b"\r\n");
     let first = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
-    let status = first
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.split(' ').nth(1));
-    let status = status
-        .and_then(|code| code.trim().parse().ok())
-        .with_context(|| format!("no HTTP/1: {first:?}"))?;
+    let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
+    let status = status.and_then(|code| code.trim().parse().ok()).with_context(|| format!("no HTTP/1: {first:?}"))?;
     let headers = lines.map(parse_header).collect::<anyhow::Result<_>>()?;
-    Ok(Response {
-        status,
-        headers,
-        ..Response::default()
-    })
+    Ok(Response { status, headers, ..Response::default() })
 }
 
 fn parse_header(line: &[u8]) -> anyhow::Result<(String, Vec<u8>)> {
-    let colon = line
-        .iter()
-        .position(|byte| *byte == b':')
-        .context("a header line without a colon")?;
+    let colon = line.iter().position(|byte| *byte == b':').context("a header line without a colon")?;
     let name = String::from_utf8_lossy(&line[..colon]).to_ascii_lowercase();
     Ok((name, line[colon + 1..].trim_ascii().to_vec()))
 }

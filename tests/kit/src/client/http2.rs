@@ -38,12 +38,9 @@ impl Http2Client {
     /// Connects.
     pub fn connect(address: SocketAddr) -> anyhow::Result<Self> {
         runtime::block_on(async {
-            let stream = TcpStream::connect(address)
-                .await
-                .with_context(|| format!("cannot connect to {address}"))?;
+            let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
             stream.set_nodelay(true)?;
-            let (sender, connection) =
-                handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             tokio::spawn(connection);
             Ok(Self { sender, address })
         })
@@ -88,8 +85,7 @@ impl Http2Client {
         let sender = &mut self.sender;
         runtime::block_on(async {
             sender.ready().await?;
-            let response =
-                tokio::time::timeout(ANSWER, sender.send_request(request.map(Full::new))).await;
+            let response = tokio::time::timeout(ANSWER, sender.send_request(request.map(Full::new))).await;
             Ok(response.context("no answer in time")??.status().as_u16())
         })
     }

@@ -22,7 +22,7 @@ use process::Process;
 pub use process::kill_all;
 
 /// How long Envoy may take to be ready: it compiles the module on a machine that may be busy.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(10);
 
 /// A running Envoy. Dropping it kills it and removes its folder.
@@ -32,7 +32,9 @@ pub struct Envoy {
     listeners: BTreeMap<String, SocketAddr>,
     listener_file: Option<PathBuf>,
     listener_version: AtomicU64,
-    folder: TempDir,
+    folder: PathBuf,
+    /// Removes the folder when this Envoy is dropped, where the folder is our own.
+    temporary: Option<TempDir>,
     binary: EnvoyBinary,
 }
 
@@ -47,6 +49,8 @@ pub struct Options {
     pub component_log_level: String,
     /// Read the listeners from a file, so that [`Envoy::update_listeners`] can exchange them.
     pub listeners_by_file: bool,
+    /// A folder for its configuration and log that stays; none: a temporary one.
+    pub folder: Option<PathBuf>,
     /// Seconds that replaced listeners drain; 1 unless set.
     pub drain_seconds: u32,
 }
@@ -58,6 +62,7 @@ impl Default for Options {
             log_level: "info".to_owned(),
             component_log_level: String::new(),
             listeners_by_file: false,
+            folder: None,
             drain_seconds: 1,
         }
     }
@@ -88,28 +93,23 @@ impl Envoy {
     }
 
     /// As [`Self::start`], with options.
-    pub fn start_with(
-        binary: &EnvoyBinary,
-        config: &EnvoyConfig,
-        options: &Options,
-    ) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("meshspan-envoy-")
-            .tempdir()?;
-        let admin_file = folder.path().join("admin-address");
-        let config_file = folder.path().join("envoy.json");
+    pub fn start_with(binary: &EnvoyBinary, config: &EnvoyConfig, options: &Options) -> anyhow::Result<Self> {
+        let (folder, temporary) = if let Some(folder) = &options.folder {
+            std::fs::create_dir_all(folder)?;
+            (folder.clone(), None)
+        } else {
+            let temporary = tempfile::Builder::new().prefix("meshspan-envoy-").tempdir()?;
+            (temporary.path().to_owned(), Some(temporary))
+        };
+        let admin_file = folder.join("admin-address");
+        let config_file = folder.join("envoy.json");
         // In a folder of its own: Envoy looks again at every change in the watched folder.
-        let listener_file = options
-            .listeners_by_file
-            .then(|| folder.path().join("listeners").join("lds.json"));
+        let listener_file = options.listeners_by_file.then(|| folder.join("listeners").join("lds.json"));
         match &listener_file {
             Some(file) => {
-                std::fs::create_dir(folder.path().join("listeners"))?;
+                std::fs::create_dir(folder.join("listeners"))?;
                 write_atomically(file, &config.listener_resources(1).to_string())?;
-                std::fs::write(
-                    &config_file,
-                    config.clone().with_listener_file(file).json().to_string(),
-                )?;
+                std::fs::write(&config_file, config.clone().with_listener_file(file).json().to_string())?;
             }
             None => std::fs::write(&config_file, config.json().to_string())?,
         }
@@ -128,12 +128,9 @@ impl Envoy {
             "--disable-hot-restart".to_owned(),
         ];
         if !options.component_log_level.is_empty() {
-            arguments.extend([
-                "--component-log-level".to_owned(),
-                options.component_log_level.clone(),
-            ]);
+            arguments.extend(["--component-log-level".to_owned(), options.component_log_level.clone()]);
         }
-        let process = Process::start(&binary.path, &arguments, &folder.path().join("envoy.log"))?;
+        let process = Process::start(&binary.path, &arguments, &folder.join("envoy.log"))?;
         let mut envoy = Self {
             process,
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -141,6 +138,7 @@ impl Envoy {
             listener_file,
             listener_version: AtomicU64::new(1),
             folder,
+            temporary,
             binary: binary.clone(),
         };
         match envoy.become_ready(&admin_file, config) {
@@ -153,7 +151,7 @@ impl Envoy {
         }
     }
 
-    /// Has Envoy check a configuration (`--mode validate`) without serving. The filter is not configured by it.
+    /// Has Envoy check a configuration (`--mode validate`) without serving. The filter checks its own with it.
     ///
     /// # Errors
     /// When Envoy refuses it, with what it printed.
@@ -162,21 +160,12 @@ impl Envoy {
         let file = folder.path().join("envoy.json");
         std::fs::write(&file, config.json().to_string())?;
         let output = std::process::Command::new(&binary.path)
-            .args([
-                "--mode",
-                "validate",
-                "--disable-hot-restart",
-                "--config-path",
-            ])
+            .args(["--mode", "validate", "--disable-hot-restart", "--config-path"])
             .arg(&file)
             .output()
             .with_context(|| format!("cannot run {}", binary.path.display()))?;
         if !output.status.success() {
-            bail!(
-                "Envoy {} refuses it:\n{}",
-                binary.version,
-                tail(&String::from_utf8_lossy(&output.stderr))
-            );
+            bail!("Envoy {} refuses it:\n{}", binary.version, tail(&String::from_utf8_lossy(&output.stderr)));
         }
         Ok(())
     }
@@ -189,10 +178,7 @@ impl Envoy {
     /// Where a listener accepts connections.
     pub fn address(&self, listener: &str) -> anyhow::Result<SocketAddr> {
         self.listeners.get(listener).copied().with_context(|| {
-            format!(
-                "no listener {listener:?}; there are {:?}",
-                self.listeners.keys().collect::<Vec<_>>()
-            )
+            format!("no listener {listener:?}; there are {:?}", self.listeners.keys().collect::<Vec<_>>())
         })
     }
 
@@ -215,9 +201,7 @@ impl Envoy {
     pub fn stats(&self) -> anyhow::Result<BTreeMap<String, u64>> {
         let text = self.admin_get("/stats")?.text();
         let pairs = text.lines().filter_map(|line| line.rsplit_once(": "));
-        Ok(pairs
-            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
-            .collect())
+        Ok(pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
     }
 
     /// One counter or gauge; `None` when Envoy has none of that name.
@@ -242,22 +226,14 @@ impl Envoy {
 
     /// `/config_dump` as JSON.
     pub fn config_dump(&self) -> anyhow::Result<serde_json::Value> {
-        Ok(serde_json::from_slice(
-            &self.admin_get("/config_dump")?.body,
-        )?)
+        Ok(serde_json::from_slice(&self.admin_get("/config_dump")?.body)?)
     }
 
     /// Exchanges the listeners for those of `config`, and waits for Envoy's verdict. Needs
     /// [`Options::listeners_by_file`]. Listeners that keep their name and address keep their port.
     pub fn update_listeners(&self, config: &EnvoyConfig) -> anyhow::Result<ListenerUpdate> {
-        let file = self
-            .listener_file
-            .as_ref()
-            .context("this Envoy does not read its listeners from a file")?;
-        let count = |name: &str| {
-            self.stat(&format!("listener_manager.lds.{name}"))
-                .unwrap_or(0)
-        };
+        let file = self.listener_file.as_ref().context("this Envoy does not read its listeners from a file")?;
+        let count = |name: &str| self.stat(&format!("listener_manager.lds.{name}")).unwrap_or(0);
         let (accepted, rejected) = (count("update_success"), count("update_rejected"));
         let version = self.listener_version.fetch_add(1, Ordering::Relaxed) + 1;
         write_atomically(file, &config.listener_resources(version).to_string())?;
@@ -281,21 +257,20 @@ impl Envoy {
 
     /// The file it logs to; gone when this Envoy is dropped, unless [`Self::keep_files`] was called.
     pub fn log_path(&self) -> PathBuf {
-        self.folder.path().join("envoy.log")
+        self.folder.join("envoy.log")
     }
 
     /// Leaves its folder (configuration and log) when it is dropped.
     pub fn keep_files(&mut self) {
-        self.folder.disable_cleanup(true);
+        if let Some(temporary) = &mut self.temporary {
+            temporary.disable_cleanup(true);
+        }
     }
 
     /// Waits until the log has a line that contains `text`, and returns that line.
     pub fn wait_for_log(&self, text: &str, deadline: Duration) -> anyhow::Result<String> {
         wait::until(deadline, &format!("a log line with {text:?}"), || {
-            self.log()
-                .lines()
-                .find(|line| line.contains(text))
-                .map(str::to_owned)
+            self.log().lines().find(|line| line.contains(text)).map(str::to_owned)
         })
         .with_context(|| format!("the end of the log:\n{}", tail(&self.log())))
     }
@@ -327,10 +302,7 @@ impl Envoy {
     pub fn stop(mut self) -> anyhow::Result<()> {
         let status = self.process.terminate(STOP)?;
         if !status.success() {
-            bail!(
-                "Envoy ended with {status}; the end of its log:\n{}",
-                tail(&self.log())
-            );
+            bail!("Envoy ended with {status}; the end of its log:\n{}", tail(&self.log()));
         }
         Ok(())
     }
@@ -341,12 +313,7 @@ impl Envoy {
             if !process.is_running() {
                 return Some(None);
             }
-            std::fs::read_to_string(admin_file)
-                .ok()?
-                .trim()
-                .parse()
-                .ok()
-                .map(Some)
+            std::fs::read_to_string(admin_file).ok()?.trim().parse().ok().map(Some)
         })?;
         self.admin = address.context("the process ended")?;
         let names = config.listener_names();
@@ -359,10 +326,7 @@ impl Envoy {
             let ready = Request::get("/ready").send(self.admin).ok()?.status == 200
                 && self.stat("listener_manager.workers_started") == Some(1);
             let listeners = ready.then(|| self.bound_listeners()).flatten()?;
-            names
-                .iter()
-                .all(|name| listeners.contains_key(name))
-                .then_some(listeners)
+            names.iter().all(|name| listeners.contains_key(name)).then_some(listeners)
         })?;
         if ended {
             bail!("the process ended");

@@ -16,11 +16,7 @@ static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// Kills every Envoy that this process started: for a signal handler's thread, before it exits.
 pub fn kill_all() {
-    for id in RUNNING
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .drain(..)
-    {
+    for id in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         signal_group(id, libc::SIGKILL);
     }
 }
@@ -34,12 +30,7 @@ impl Process {
     pub(super) fn start(program: &Path, arguments: &[String], log: &Path) -> anyhow::Result<Self> {
         let output = File::create(log)?;
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .process_group(0);
+        command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         // SAFETY: between fork and exec only prctl is called, which is a plain system call.
         #[allow(unsafe_code)]
         unsafe {
@@ -49,10 +40,7 @@ impl Process {
             });
         }
         let child = spawn(command).with_context(|| format!("cannot run {}", program.display()))?;
-        RUNNING
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(child.id());
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(child.id());
         Ok(Self { child })
     }
 
@@ -69,9 +57,7 @@ impl Process {
         if self.is_running() {
             signal_group(self.id(), libc::SIGTERM);
         }
-        let ended = wait::until(deadline, "the process to end", || {
-            self.child.try_wait().ok().flatten()
-        });
+        let ended = wait::until(deadline, "the process to end", || self.child.try_wait().ok().flatten());
         if ended.is_err() {
             self.kill();
         }
@@ -82,32 +68,18 @@ impl Process {
         let path = format!("/proc/{}/stat", self.id());
         let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
         // Behind the last ')': the name in front of it may contain anything. utime and stime are fields 14, 15.
-        let fields: Vec<&str> = text
-            .rsplit_once(')')
-            .map_or("", |(_, rest)| rest)
-            .split_whitespace()
-            .collect();
-        let ticks = |index: usize| {
-            fields
-                .get(index)
-                .and_then(|field| field.parse::<u64>().ok())
-                .context(path.clone())
-        };
+        let fields: Vec<&str> = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).context(path.clone());
         // SAFETY: sysconf has no preconditions.
         #[allow(unsafe_code)]
         let per_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) })?.max(1);
-        Ok(Duration::from_micros(
-            (ticks(11)? + ticks(12)?) * 1_000_000 / per_second,
-        ))
+        Ok(Duration::from_micros((ticks(11)? + ticks(12)?) * 1_000_000 / per_second))
     }
 
     pub(super) fn resident_memory(&self) -> anyhow::Result<u64> {
         let path = format!("/proc/{}/status", self.id());
         let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kibibytes * 1024)
     }
@@ -124,10 +96,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         let id = self.id();
-        RUNNING
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|running| *running != id);
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).retain(|running| *running != id);
     }
 }
 
@@ -156,9 +125,7 @@ fn spawn(command: Command) -> anyhow::Result<Child> {
         });
         sender
     });
-    let (answer, spawned) = mpsc::channel();
-    spawner
-        .send((command, answer))
-        .map_err(|_| anyhow::anyhow!("the spawning thread has ended"))?;
-    Ok(spawned.recv()??)
+    let (answer, outcome) = mpsc::channel();
+    spawner.send((command, answer)).map_err(|_| anyhow::anyhow!("the spawning thread has ended"))?;
+    Ok(outcome.recv()??)
 }

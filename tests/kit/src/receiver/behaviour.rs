@@ -51,20 +51,12 @@ pub enum Behaviour {
 impl Behaviour {
     /// An HTTP status without headers or body.
     pub fn http_status(code: u16) -> Self {
-        Self::HttpStatus {
-            code,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self::HttpStatus { code, headers: Vec::new(), body: Vec::new() }
     }
 
     /// A gRPC status without details.
     pub fn grpc_status(code: i32, message: &str) -> Self {
-        Self::GrpcStatus {
-            code,
-            message: message.to_owned(),
-            details: Vec::new(),
-        }
+        Self::GrpcStatus { code, message: message.to_owned(), details: Vec::new() }
     }
 
     /// Whether a request that is answered so counts as accepted, so that a client must not send it again.

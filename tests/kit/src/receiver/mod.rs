@@ -59,18 +59,12 @@ pub struct ReceivedRequest {
 impl ReceivedRequest {
     /// The first value of a header; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The spans in it, in order.
     pub fn spans(&self) -> Vec<ReceivedSpan> {
-        self.export
-            .iter()
-            .flat_map(|export| span::flatten(export, self.protocol))
-            .collect()
+        self.export.iter().flat_map(|export| span::flatten(export, self.protocol)).collect()
     }
 }
 
@@ -145,28 +139,18 @@ impl Receiver {
         deadline: Duration,
         mut condition: impl FnMut(&[ReceivedSpan]) -> Option<T>,
     ) -> anyhow::Result<T> {
-        self.wait(deadline, |state| condition(&state.spans))
-            .map_err(|state| {
-                let spans: Vec<_> = state.spans.iter().map(ReceivedSpan::to_string).collect();
-                anyhow::anyhow!(
-                    "no such spans after {deadline:?}; received {}: {spans:#?}",
-                    spans.len()
-                )
-            })
+        self.wait(deadline, |state| condition(&state.spans)).map_err(|state| {
+            let spans: Vec<_> = state.spans.iter().map(ReceivedSpan::to_string).collect();
+            anyhow::anyhow!("no such spans after {deadline:?}; received {}: {spans:#?}", spans.len())
+        })
     }
 
     /// Waits until at least `count` spans were accepted, and returns all.
     ///
     /// # Errors
     /// At the deadline, with the spans that were there.
-    pub fn wait_for_spans(
-        &self,
-        count: usize,
-        deadline: Duration,
-    ) -> anyhow::Result<Vec<ReceivedSpan>> {
-        self.wait_for(deadline, |spans| {
-            (spans.len() >= count).then(|| spans.to_vec())
-        })
+    pub fn wait_for_spans(&self, count: usize, deadline: Duration) -> anyhow::Result<Vec<ReceivedSpan>> {
+        self.wait_for(deadline, |spans| (spans.len() >= count).then(|| spans.to_vec()))
     }
 
     /// Waits until `condition` answers `Some`, looking at all requests, the rejected ones too.
@@ -178,18 +162,11 @@ impl Receiver {
         deadline: Duration,
         mut condition: impl FnMut(&[ReceivedRequest]) -> Option<T>,
     ) -> anyhow::Result<T> {
-        self.wait(deadline, |state| condition(&state.requests))
-            .map_err(|state| {
-                let requests: Vec<_> = state
-                    .requests
-                    .iter()
-                    .map(|r| format!("{} {:?} {:?}", r.path, r.protocol, r.answered))
-                    .collect();
-                anyhow::anyhow!(
-                    "no such requests after {deadline:?}; received {}: {requests:#?}",
-                    requests.len()
-                )
-            })
+        self.wait(deadline, |state| condition(&state.requests)).map_err(|state| {
+            let requests: Vec<_> =
+                state.requests.iter().map(|r| format!("{} {:?} {:?}", r.path, r.protocol, r.answered)).collect();
+            anyhow::anyhow!("no such requests after {deadline:?}; received {}: {requests:#?}", requests.len())
+        })
     }
 
     fn wait<T>(
@@ -207,12 +184,7 @@ impl Receiver {
             if left.is_zero() {
                 return Err(state);
             }
-            state = self
-                .shared
-                .arrived
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.shared.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -242,18 +214,11 @@ impl Shared {
 
     fn next_behaviour(&self) -> Behaviour {
         let mut state = self.lock();
-        state
-            .script
-            .pop_front()
-            .unwrap_or_else(|| state.default.clone())
+        state.script.pop_front().unwrap_or_else(|| state.default.clone())
     }
 
     fn record(&self, request: ReceivedRequest) {
-        let spans = if request.answered.accepts() {
-            request.spans()
-        } else {
-            Vec::new()
-        };
+        let spans = if request.answered.accepts() { request.spans() } else { Vec::new() };
         let mut state = self.lock();
         state.span_count += spans.len();
         if !state.count_only {

@@ -11,9 +11,7 @@ use axum::extract::Extension;
 use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -28,29 +26,19 @@ const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Ex
 const HTTP_PATH: &str = "/v1/traces";
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    Router::new().fallback(
-        move |Extension(connection): Extension<Connection>, request: Request<Body>| {
-            let shared = Arc::clone(&shared);
-            async move { receive(&shared, &connection, request).await }
-        },
-    )
+    Router::new().fallback(move |Extension(connection): Extension<Connection>, request: Request<Body>| {
+        let shared = Arc::clone(&shared);
+        async move { receive(&shared, &connection, request).await }
+    })
 }
 
-async fn receive(
-    shared: &Shared,
-    connection: &Connection,
-    request: Request<Body>,
-) -> Response<Body> {
+async fn receive(shared: &Shared, connection: &Connection, request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else {
         return status(StatusCode::BAD_REQUEST);
     };
     let body = body.to_bytes();
-    let content_type = head
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
+    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let protocol = if content_type.starts_with("application/grpc") {
         Protocol::Grpc
     } else if content_type.starts_with("application/json") {
@@ -62,10 +50,7 @@ async fn receive(
     let mut record = ReceivedRequest {
         protocol,
         http_version: format!("{:?}", head.version),
-        path: head
-            .uri
-            .path_and_query()
-            .map_or_else(String::new, ToString::to_string),
+        path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
         headers: header_lines(&head.headers),
         wire_size: body.len(),
         export: None,
@@ -75,26 +60,15 @@ async fn receive(
         answered: behaviour.clone(),
     };
     if let Some(authority) = head.uri.authority() {
-        record
-            .headers
-            .insert(0, (":authority".to_owned(), authority.to_string()));
+        record.headers.insert(0, (":authority".to_owned(), authority.to_string()));
     }
 
-    let right_path = if protocol == Protocol::Grpc {
-        GRPC_PATH
-    } else {
-        HTTP_PATH
-    };
+    let right_path = if protocol == Protocol::Grpc { GRPC_PATH } else { HTTP_PATH };
     let answer = if head.uri.path() != right_path {
         record.error = Some(format!("no OTLP service at {}", head.uri.path()));
         status(StatusCode::NOT_FOUND)
     } else if protocol == Protocol::Grpc {
-        grpc(
-            Request::from_parts(head, Body::from(body)),
-            innermost(&behaviour),
-            &mut record,
-        )
-        .await
+        grpc(Request::from_parts(head, Body::from(body)), innermost(&behaviour), &mut record).await
     } else {
         match decode(protocol, &head.headers, &body) {
             Ok(export) => {
@@ -121,18 +95,10 @@ async fn receive(
             std::future::pending().await
         }
         // What OTLP cannot read is refused whatever the script says, unless it says a raw answer.
-        Behaviour::HttpStatus {
-            code,
-            headers,
-            body,
-        } => raw(code, &headers, body),
-        Behaviour::RawBody { content_type, body } => {
-            raw(200, &[("content-type".to_owned(), content_type)], body)
-        }
+        Behaviour::HttpStatus { code, headers, body } => raw(code, &headers, body),
+        Behaviour::RawBody { content_type, body } => raw(200, &[("content-type".to_owned(), content_type)], body),
         _ if undecoded => answer,
-        Behaviour::GrpcStatus { message, .. } if protocol != Protocol::Grpc => {
-            raw(500, &[], message.into_bytes())
-        }
+        Behaviour::GrpcStatus { message, .. } if protocol != Protocol::Grpc => raw(500, &[], message.into_bytes()),
         _ => answer,
     }
 }
@@ -145,16 +111,9 @@ fn innermost(behaviour: &Behaviour) -> &Behaviour {
 }
 
 /// Gives the request to tonic's server, which unframes, decompresses and decodes it.
-async fn grpc(
-    request: Request<Body>,
-    behaviour: &Behaviour,
-    record: &mut ReceivedRequest,
-) -> Response<Body> {
+async fn grpc(request: Request<Body>, behaviour: &Behaviour, record: &mut ReceivedRequest) -> Response<Body> {
     let decoded = Arc::new(std::sync::Mutex::new(None));
-    let handler = Handler {
-        behaviour: behaviour.clone(),
-        decoded: Arc::clone(&decoded),
-    };
+    let handler = Handler { behaviour: behaviour.clone(), decoded: Arc::clone(&decoded) };
     let mut server = TraceServiceServer::new(handler).accept_compressed(CompressionEncoding::Gzip);
     let response = match server.call(request).await {
         Ok(response) => response.map(Body::new),
@@ -162,10 +121,7 @@ async fn grpc(
     };
     record.export = decoded.lock().ok().and_then(|mut slot| slot.take());
     if record.export.is_none() {
-        let message = response
-            .headers()
-            .get("grpc-message")
-            .map(|v| String::from_utf8_lossy(v.as_bytes()).into());
+        let message = response.headers().get("grpc-message").map(|v| String::from_utf8_lossy(v.as_bytes()).into());
         record.error = Some(message.unwrap_or_else(|| "not gRPC".to_owned()));
     }
     response
@@ -186,54 +142,34 @@ impl TraceService for Handler {
             *slot = Some(request.into_inner());
         }
         match &self.behaviour {
-            Behaviour::GrpcStatus {
-                code,
-                message,
-                details,
-            } => Err(tonic::Status::with_details(
-                tonic::Code::from_i32(*code),
-                message,
-                Bytes::copy_from_slice(details),
-            )),
+            Behaviour::GrpcStatus { code, message, details } => {
+                Err(tonic::Status::with_details(tonic::Code::from_i32(*code), message, Bytes::copy_from_slice(details)))
+            }
             other => Ok(tonic::Response::new(export_response(other))),
         }
     }
 }
 
-fn decode(
-    protocol: Protocol,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> anyhow::Result<ExportTraceServiceRequest> {
+fn decode(protocol: Protocol, headers: &HeaderMap, body: &[u8]) -> anyhow::Result<ExportTraceServiceRequest> {
     let mut plain = Vec::new();
-    match headers
-        .get(header::CONTENT_ENCODING)
-        .map_or(&b""[..], |v| v.as_bytes())
-    {
+    match headers.get(header::CONTENT_ENCODING).map_or(&b""[..], |v| v.as_bytes()) {
         b"" | b"identity" => plain.extend_from_slice(body),
         b"gzip" => {
-            flate2::read::MultiGzDecoder::new(body)
-                .read_to_end(&mut plain)
-                .context("the body is no gzip")?;
+            flate2::read::MultiGzDecoder::new(body).read_to_end(&mut plain).context("the body is no gzip")?;
         }
-        other => anyhow::bail!(
-            "content-encoding {:?} is not supported",
-            String::from_utf8_lossy(other)
-        ),
+        other => anyhow::bail!("content-encoding {:?} is not supported", String::from_utf8_lossy(other)),
     }
     match protocol {
         Protocol::HttpJson => serde_json::from_slice(&plain).context("the body is no OTLP/JSON"),
-        _ => ExportTraceServiceRequest::decode(plain.as_slice())
-            .context("the body is no OTLP protobuf"),
+        _ => ExportTraceServiceRequest::decode(plain.as_slice()).context("the body is no OTLP protobuf"),
     }
 }
 
 fn export_response(behaviour: &Behaviour) -> ExportTraceServiceResponse {
     let partial_success = match behaviour {
-        Behaviour::PartialSuccess { rejected, message } => Some(ExportTracePartialSuccess {
-            rejected_spans: *rejected,
-            error_message: message.clone(),
-        }),
+        Behaviour::PartialSuccess { rejected, message } => {
+            Some(ExportTracePartialSuccess { rejected_spans: *rejected, error_message: message.clone() })
+        }
         _ => None,
     };
     ExportTraceServiceResponse { partial_success }
@@ -242,18 +178,11 @@ fn export_response(behaviour: &Behaviour) -> ExportTraceServiceResponse {
 fn http_answer(protocol: Protocol, behaviour: &Behaviour) -> Response<Body> {
     let message = export_response(behaviour);
     let (content_type, body) = if protocol == Protocol::HttpJson {
-        (
-            "application/json",
-            serde_json::to_vec(&message).unwrap_or_default(),
-        )
+        ("application/json", serde_json::to_vec(&message).unwrap_or_default())
     } else {
         ("application/x-protobuf", message.encode_to_vec())
     };
-    raw(
-        200,
-        &[("content-type".to_owned(), content_type.to_owned())],
-        body,
-    )
+    raw(200, &[("content-type".to_owned(), content_type.to_owned())], body)
 }
 
 fn raw(code: u16, headers: &[(String, String)], body: Vec<u8>) -> Response<Body> {
@@ -261,9 +190,7 @@ fn raw(code: u16, headers: &[(String, String)], body: Vec<u8>) -> Response<Body>
     for (name, value) in headers {
         response = response.header(name, value);
     }
-    response
-        .body(Body::from(body))
-        .unwrap_or_else(|error| raw(500, &[], error.to_string().into_bytes()))
+    response.body(Body::from(body)).unwrap_or_else(|error| raw(500, &[], error.to_string().into_bytes()))
 }
 
 fn status(code: StatusCode) -> Response<Body> {
@@ -273,11 +200,6 @@ fn status(code: StatusCode) -> Response<Body> {
 fn header_lines(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
-        .map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        })
+        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect()
 }

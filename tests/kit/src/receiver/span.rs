@@ -58,27 +58,17 @@ impl ReceivedSpan {
 
     /// The status code; unset when there is no status.
     pub fn status(&self) -> StatusCode {
-        self.span.status.as_ref().map_or(
-            StatusCode::Unset,
-            opentelemetry_proto::tonic::trace::v1::Status::code,
-        )
+        self.span.status.as_ref().map_or(StatusCode::Unset, opentelemetry_proto::tonic::trace::v1::Status::code)
     }
 
     /// The status message; empty when there is none.
     pub fn status_message(&self) -> &str {
-        self.span
-            .status
-            .as_ref()
-            .map_or("", |status| status.message.as_str())
+        self.span.status.as_ref().map_or("", |status| status.message.as_str())
     }
 
     /// End minus start; zero when the end lies before the start.
     pub fn duration(&self) -> Duration {
-        Duration::from_nanos(
-            self.span
-                .end_time_unix_nano
-                .saturating_sub(self.span.start_time_unix_nano),
-        )
+        Duration::from_nanos(self.span.end_time_unix_nano.saturating_sub(self.span.start_time_unix_nano))
     }
 
     /// `service.name` of the resource; empty when there is none.
@@ -123,23 +113,16 @@ impl ReceivedSpan {
     /// A span attribute that is an array of strings.
     pub fn texts(&self, key: &str) -> Option<Vec<&str>> {
         match self.attribute(key)? {
-            Value::ArrayValue(array) => array
-                .values
-                .iter()
-                .map(|value| value.value.as_ref().and_then(as_text))
-                .collect(),
+            Value::ArrayValue(array) => {
+                array.values.iter().map(|value| value.value.as_ref().and_then(as_text)).collect()
+            }
             _ => None,
         }
     }
 
     /// The keys of the span's attributes, sorted.
     pub fn keys(&self) -> Vec<&str> {
-        let mut keys: Vec<_> = self
-            .span
-            .attributes
-            .iter()
-            .map(|attribute| attribute.key.as_str())
-            .collect();
+        let mut keys: Vec<_> = self.span.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
         keys.sort_unstable();
         keys
     }
@@ -216,13 +199,7 @@ pub(super) fn flatten(export: &ExportTraceServiceRequest, protocol: Protocol) ->
 }
 
 fn find<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
-    attributes
-        .iter()
-        .find(|attribute| attribute.key == key)?
-        .value
-        .as_ref()?
-        .value
-        .as_ref()
+    attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?.value.as_ref()
 }
 
 fn as_text(value: &Value) -> Option<&str> {
@@ -234,14 +211,8 @@ fn as_text(value: &Value) -> Option<&str> {
 
 fn attributes_json(attributes: &[KeyValue]) -> serde_json::Value {
     let pairs = attributes.iter().map(|attribute| {
-        let value = attribute
-            .value
-            .as_ref()
-            .and_then(|value| value.value.as_ref());
-        (
-            attribute.key.clone(),
-            value.map_or(serde_json::Value::Null, value_json),
-        )
+        let value = attribute.value.as_ref().and_then(|value| value.value.as_ref());
+        (attribute.key.clone(), value.map_or(serde_json::Value::Null, value_json))
     });
     serde_json::Value::Object(pairs.collect())
 }
@@ -254,14 +225,11 @@ fn value_json(value: &Value) -> serde_json::Value {
         Value::DoubleValue(value) => (*value).into(),
         Value::BytesValue(bytes) => hex(bytes).into(),
         Value::ArrayValue(array) => {
-            let values = array
-                .values
-                .iter()
-                .map(|v| v.value.as_ref().map_or(serde_json::Value::Null, value_json));
+            let values = array.values.iter().map(|v| v.value.as_ref().map_or(serde_json::Value::Null, value_json));
             serde_json::Value::Array(values.collect())
         }
         Value::KvlistValue(list) => attributes_json(&list.values),
-        other => format!("{other:?}").into(),
+        Value::StringValueStrindex(index) => format!("string table entry {index}").into(),
     }
 }
 

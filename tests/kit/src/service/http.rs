@@ -39,9 +39,7 @@ impl ReceivedHead {
     /// All values of a header in order, bytes that are no UTF-8 replaced; `name` in lower case.
     pub fn values(&self, name: &str) -> Vec<String> {
         let values = self.headers.iter().filter(|(key, _)| key == name);
-        values
-            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-            .collect()
+        values.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
     }
 
     /// The first value of a header.
@@ -108,11 +106,7 @@ impl Service {
     ///
     /// # Errors
     /// At the deadline.
-    pub fn wait_for_requests(
-        &self,
-        count: usize,
-        deadline: Duration,
-    ) -> anyhow::Result<Vec<ReceivedHead>> {
+    pub fn wait_for_requests(&self, count: usize, deadline: Duration) -> anyhow::Result<Vec<ReceivedHead>> {
         let end = Instant::now() + deadline;
         let mut heads = self.log.lock();
         while heads.len() < count {
@@ -120,12 +114,7 @@ impl Service {
             if left.is_zero() {
                 anyhow::bail!("{} of {count} requests after {deadline:?}", heads.len());
             }
-            heads = self
-                .log
-                .arrived
-                .wait_timeout(heads, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            heads = self.log.arrived.wait_timeout(heads, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(heads.clone())
     }
@@ -160,9 +149,7 @@ fn routes() -> Router {
 }
 
 async fn status(Path(code): Path<u16>) -> Response {
-    StatusCode::from_u16(code)
-        .unwrap_or(StatusCode::BAD_REQUEST)
-        .into_response()
+    StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST).into_response()
 }
 
 async fn slow(Query(query): Query<HashMap<String, String>>) -> &'static str {
@@ -172,10 +159,7 @@ async fn slow(Query(query): Query<HashMap<String, String>>) -> &'static str {
 
 async fn stream(Query(query): Query<HashMap<String, String>>) -> Response {
     let pause = Duration::from_millis(number(&query, "ms", 0));
-    let chunk = Bytes::from(vec![
-        b'x';
-        usize::try_from(number(&query, "bytes", 1)).unwrap_or(1)
-    ]);
+    let chunk = Bytes::from(vec![b'x'; usize::try_from(number(&query, "bytes", 1)).unwrap_or(1)]);
     let chunks = number(&query, "chunks", 1);
     body_of(move |sender| async move {
         for _ in 0..chunks {
@@ -189,9 +173,7 @@ async fn stream(Query(query): Query<HashMap<String, String>>) -> Response {
 
 async fn reset(Extension(connection): Extension<Connection>) -> Response {
     body_of(move |sender| async move {
-        let _ = sender
-            .send(Frame::data(Bytes::from_static(b"the beginning")))
-            .await;
+        let _ = sender.send(Frame::data(Bytes::from_static(b"the beginning"))).await;
         // The chunk has to be on its way before the reset overtakes it.
         tokio::time::sleep(Duration::from_millis(50)).await;
         connection.reset();
@@ -207,9 +189,7 @@ async fn trailers() -> Response {
         trailers.insert("x-trailer", HeaderValue::from_static("last"));
         let _ = sender.send(Frame::trailers(trailers)).await;
     });
-    response
-        .headers_mut()
-        .insert("trailer", HeaderValue::from_static("x-trailer"));
+    response.headers_mut().insert("trailer", HeaderValue::from_static("x-trailer"));
     response
 }
 
@@ -224,11 +204,8 @@ async fn echo(request: Request) -> Response {
     let head = head_of(&request);
     // Read to the end, so that the connection can be used again.
     let _ = request.into_body().collect().await;
-    let headers: Vec<_> = head
-        .headers
-        .iter()
-        .map(|(name, value)| json!([name, String::from_utf8_lossy(value)]))
-        .collect();
+    let headers: Vec<_> =
+        head.headers.iter().map(|(name, value)| json!([name, String::from_utf8_lossy(value)])).collect();
     let body = json!({"method": head.method, "target": head.target, "version": head.version, "headers": headers});
     axum::Json(body).into_response()
 }
@@ -237,22 +214,14 @@ fn head_of(request: &Request) -> ReceivedHead {
     let headers = request.headers().iter();
     ReceivedHead {
         method: request.method().to_string(),
-        target: request
-            .uri()
-            .path_and_query()
-            .map_or_else(String::new, ToString::to_string),
+        target: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
         version: format!("{:?}", request.version()),
-        headers: headers
-            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-            .collect(),
+        headers: headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect(),
     }
 }
 
 fn number(query: &HashMap<String, String>, key: &str, default: u64) -> u64 {
-    query
-        .get(key)
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
+    query.get(key).and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
 /// A response whose body a task writes frame by frame.

@@ -54,8 +54,7 @@ impl RawUpstream {
 
     /// Answers `101` to an upgrade and then sends back whatever comes. (No WebSocket frames are looked at.)
     pub fn upgrading() -> anyhow::Result<Self> {
-        let answer =
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
         Self::following(vec![Step::Write(answer.into()), Step::Echo])
     }
 
@@ -75,21 +74,14 @@ impl RawUpstream {
             tokio::net::TcpListener::from_std(listener)?
         };
         let heads = Arc::new(Mutex::new(Vec::new()));
-        let shared = Shared {
-            heads: Arc::clone(&heads),
-            answers: Arc::new(answers),
-        };
+        let shared = Shared { heads: Arc::clone(&heads), answers: Arc::new(answers) };
         let task = runtime.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 connections.spawn(serve(stream, shared.clone()));
             }
         });
-        Ok(Self {
-            address,
-            heads,
-            task,
-        })
+        Ok(Self { address, heads, task })
     }
 
     /// Where it listens.
@@ -99,10 +91,7 @@ impl RawUpstream {
 
     /// The request heads so far, from the request line to the empty line, byte for byte.
     pub fn heads(&self) -> Vec<Vec<u8>> {
-        self.heads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -191,10 +180,6 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
 /// What `content-length` says; chunked request bodies are not understood here.
 fn body_length(head: &[u8]) -> usize {
     let text = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"));
-    value
-        .and_then(|value| value.trim().parse().ok())
-        .unwrap_or(0)
+    let value = text.lines().find_map(|line| line.strip_prefix("content-length:"));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }

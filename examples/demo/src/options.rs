@@ -1,0 +1,81 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+pub(crate) const HELP: &str = "\
+Usage: meshspan-demo [--keep] [--json FILE] [--backend embedded]
+
+  --keep               leave all running and print the addresses, until Ctrl-C
+  --json FILE          write the traces as JSON
+  --backend embedded   where the spans go: the demo's own OTLP receiver
+
+Environment: ENVOY_BIN (or MESHSPAN_ENVOY_BINS) names the Envoy, MESHSPAN_WASM the compiled module, and NO_COLOR
+switches colours off. `cargo xtask demo` sets all of them.
+";
+
+/// What was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) keep: bool,
+    pub(crate) json: Option<PathBuf>,
+}
+
+impl Options {
+    /// `None`: help is wanted.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<Option<Self>> {
+        let mut options = Self::default();
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--keep" => options.keep = true,
+                "--json" => {
+                    options.json = Some(arguments.next().context("--json needs a file")?.into());
+                }
+                "--backend" => match arguments.next().as_deref() {
+                    Some("embedded") => {}
+                    Some("jaeger") => {
+                        bail!("--backend jaeger: not yet; the embedded receiver is what there is")
+                    }
+                    other => bail!("--backend {}: there is `embedded`", other.unwrap_or("(nothing)")),
+                },
+                "-h" | "--help" => return Ok(None),
+                other => bail!("{other:?} is no option"),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Option<Options>, String> {
+        Options::parse(line.split_whitespace().map(str::to_owned)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_are_read() {
+        assert_eq!(parse(""), Ok(Some(Options::default())));
+        let both = Options { keep: true, json: Some("out.json".into()) };
+        assert_eq!(parse("--keep --json out.json --backend embedded"), Ok(Some(both)));
+        assert_eq!(parse("--keep --help"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_option_is_named() {
+        let cases = [
+            ("--json", "needs a file"),
+            ("--backend jaeger", "not yet"),
+            ("--backend zipkin", "zipkin"),
+            ("--backend", "(nothing)"),
+            ("--kep", "--kep"),
+        ];
+        for (line, part) in cases {
+            let message = parse(line).expect_err(line);
+            assert!(message.contains(part), "{line}: {message}");
+        }
+    }
+}
