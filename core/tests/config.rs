@@ -22,19 +22,10 @@ fn the_smallest_useful_configuration() {
               "sampler": {"parent_based": {"root": {"trace_id_ratio_based": {"ratio": 0.1}}}},
               "processors": [{"batch": {"exporter": {"otlp_grpc": {"endpoint": "http://collector:4317"}}}}]}}"#,
     );
-    let kinds = [
-        PropagatorKind::TraceContext,
-        PropagatorKind::Baggage,
-        PropagatorKind::B3Multi,
-    ];
+    let kinds = [PropagatorKind::TraceContext, PropagatorKind::Baggage, PropagatorKind::B3Multi];
     assert_eq!(config.propagators, kinds);
-    let SamplerConfig::ParentBased(sampler) = config.tracer.unwrap().sampler else {
-        panic!("parent_based")
-    };
-    assert_eq!(
-        sampler.root,
-        SamplerConfig::TraceIdRatioBased { ratio: 0.1 }
-    );
+    let SamplerConfig::ParentBased(sampler) = config.tracer.unwrap().sampler else { panic!("parent_based") };
+    assert_eq!(sampler.root, SamplerConfig::TraceIdRatioBased { ratio: 0.1 });
 }
 
 #[test]
@@ -52,15 +43,9 @@ fn both_formats_and_all_that_may_be_left_out() {
     let cases = [
         (r#"{"file_format": "1.0"}"#, "the older format"),
         (r#"{"file_format": "1.1"}"#, "the newer format"),
-        (
-            r#"{"file_format": "1.1", "disabled": null, "log_level": null}"#,
-            "null where the schema has it",
-        ),
+        (r#"{"file_format": "1.1", "disabled": null, "log_level": null}"#, "null where the schema has it"),
         (" \r\n{\"file_format\": \"1.1\"}\t\n", "space around it"),
-        (
-            r#"{"file_format": "1.1", "attribute_limits": {}, "resource": {}, "propagator": {}}"#,
-            "empty sections",
-        ),
+        (r#"{"file_format": "1.1", "attribute_limits": {}, "resource": {}, "propagator": {}}"#, "empty sections"),
         (
             r#"{"file_format": "1.1", "instrumentation/development": {}, "distribution": {"meshspan": {}}}"#,
             "more of them",
@@ -76,10 +61,8 @@ fn both_formats_and_all_that_may_be_left_out() {
 #[test]
 fn every_number_as_a_double_is_the_same_configuration() {
     // As Envoy writes a Struct.
-    let doubles = FULL
-        .replace("1000,", "1000.0,")
-        .replace("4096", "4.096e3")
-        .replace("\"version\": 1,", "\"version\": 1.0,");
+    let doubles =
+        FULL.replace("1000,", "1000.0,").replace("4096", "4.096e3").replace("\"version\": 1,", "\"version\": 1.0,");
     assert_ne!(doubles, FULL);
     assert_eq!(parse(&doubles), parse(FULL));
 }
@@ -103,14 +86,8 @@ fn answers_about_the_document() {
         ("no configuration", ""),
         ("space alone", " \n"),
         ("not JSON: YAML", "file_format: \"1.1\""),
-        (
-            "not JSON: a comma too many",
-            "{\n  \"file_format\": \"1.1\",\n}"
-        ),
-        (
-            "not JSON: cut off",
-            "{\"file_format\": \"1.1\", \"resource\": {"
-        ),
+        ("not JSON: a comma too many", "{\n  \"file_format\": \"1.1\",\n}"),
+        ("not JSON: cut off", "{\"file_format\": \"1.1\", \"resource\": {"),
         ("not JSON: two documents", "{\"file_format\": \"1.1\"} {}"),
         ("not an object", "[1, 2]"),
         ("an empty Struct", "{}"),
@@ -119,30 +96,12 @@ fn answers_about_the_document() {
         ("a format to come", r#"{"file_format": "1.2"}"#),
         ("a pre-release", r#"{"file_format": "1.0-rc.2"}"#),
         ("an old format", r#"{"file_format": "0.4"}"#),
-        (
-            "a key twice",
-            r#"{"file_format": "1.1", "disabled": true, "disabled": true}"#
-        ),
-        (
-            "a mistyped key",
-            r#"{"file_format": "1.1", "tracerprovider": {}}"#
-        ),
-        (
-            "a key like no other",
-            r#"{"file_format": "1.1", "odd/key\n": {}}"#
-        ),
-        (
-            "a word that is none of the list",
-            r#"{"file_format": "1.1", "log_level": "warning"}"#
-        ),
-        (
-            "text for a boolean",
-            r#"{"file_format": "1.1", "disabled": "true"}"#
-        ),
-        (
-            "metrics and logs",
-            r#"{"file_format": "1.1", "meter_provider": {"readers": []}, "logger_provider": {}}"#
-        ),
+        ("a key twice", r#"{"file_format": "1.1", "disabled": true, "disabled": true}"#),
+        ("a mistyped key", r#"{"file_format": "1.1", "tracerprovider": {}}"#),
+        ("a key like no other", r#"{"file_format": "1.1", "odd/key\n": {}}"#),
+        ("a word that is none of the list", r#"{"file_format": "1.1", "log_level": "warning"}"#),
+        ("text for a boolean", r#"{"file_format": "1.1", "disabled": "true"}"#),
+        ("metrics and logs", r#"{"file_format": "1.1", "meter_provider": {"readers": []}, "logger_provider": {}}"#),
     ]));
 }
 
@@ -153,10 +112,7 @@ fn answers_about_resource_and_propagators() {
             "types",
             r#"{"file_format": "1.1", "resource": {"attributes": [{"name": "a", "value": 1}, {"name": "b", "value": "1", "type": "int"}, {"name": "c", "value": 1.5, "type": "int"}, {"name": "d", "value": ["x", 1], "type": "string_array"}, {"name": "e"}, {"value": "f"}, {"name": "", "value": "g"}, {"name": "h", "value": "h", "type": "text"}, "i=i"]}}"#,
         ),
-        (
-            "a list",
-            r#"{"file_format": "1.1", "resource": {"attributes_list": "a=1,b,=c,d=%zz"}}"#
-        ),
+        ("a list", r#"{"file_format": "1.1", "resource": {"attributes_list": "a=1,b,=c,d=%zz"}}"#),
         (
             "substitution",
             r#"{"file_format": "1.1", "resource": {"attributes": [{"name": "service.name", "value": "${SERVICE_NAME}"}]}}"#
@@ -165,13 +121,7 @@ fn answers_about_resource_and_propagators() {
             "detection",
             r#"{"file_format": "1.1", "resource": {"detection/development": {"attributes": {"included": ["a"]}, "detectors": [{"host": {}}, {"k8s": {}}, {"service": 1}]}}}"#,
         ),
-        (
-            "a long value",
-            &format!(
-                r#"{{"file_format": "1.1", "resource": {{"attributes": "{}"}}}}"#,
-                "ß".repeat(100)
-            )
-        ),
+        ("a long value", &format!(r#"{{"file_format": "1.1", "resource": {{"attributes": "{}"}}}}"#, "ß".repeat(100))),
         (
             "propagators",
             r#"{"file_format": "1.1", "propagator": {"composite": [{"xray": {}}, {"traceContext": {}}, {"b3": {"x": 1}}, {"b3": {}, "baggage": {}}, {}, "b3"], "composite_list": "b3,ottrace,none"}}"#,
@@ -200,35 +150,14 @@ fn answers_about_the_tracer() {
             "numbers",
             r#"{"file_format": "1.1", "tracer_provider": {"processors": [{"batch": {"schedule_delay": "5s", "export_timeout": -1, "max_queue_size": 10, "max_export_batch_size": 512, "exporter": {"otlp_grpc": {"timeout": 0.5}}}}, {"batch": {"scheduled_delay": 1}}, {"batch": {}, "simple": {}}]}}"#,
         ),
-        (
-            "parts that a proxy has not",
-            &exporter(r#"{"console": {}}"#)
-        ),
-        (
-            "files",
-            &exporter(r#"{"otlp_file/development": {"output_stream": "stdout"}}"#)
-        ),
-        (
-            "TLS",
-            &exporter(r#"{"otlp_grpc": {"tls": {"ca_file": "/etc/ca.pem", "insecure": 1}}}"#)
-        ),
+        ("parts that a proxy has not", &exporter(r#"{"console": {}}"#)),
+        ("files", &exporter(r#"{"otlp_file/development": {"output_stream": "stdout"}}"#)),
+        ("TLS", &exporter(r#"{"otlp_grpc": {"tls": {"ca_file": "/etc/ca.pem", "insecure": 1}}}"#)),
         ("exporter of others", &exporter(r#"{"zipkin": {}}"#)),
-        (
-            "compression",
-            &exporter(r#"{"otlp_http": {"compression": "gzip", "encoding": "proto"}}"#)
-        ),
-        (
-            "an endpoint without a scheme",
-            &exporter(r#"{"otlp_http": {"endpoint": "collector:4318"}}"#)
-        ),
-        (
-            "an endpoint with another scheme",
-            &exporter(r#"{"otlp_grpc": {"endpoint": "unix:///run/otel.sock"}}"#)
-        ),
-        (
-            "an endpoint with a port that is none",
-            &exporter(r#"{"otlp_grpc": {"endpoint": "http://collector:70000"}}"#)
-        ),
+        ("compression", &exporter(r#"{"otlp_http": {"compression": "gzip", "encoding": "proto"}}"#)),
+        ("an endpoint without a scheme", &exporter(r#"{"otlp_http": {"endpoint": "collector:4318"}}"#)),
+        ("an endpoint with another scheme", &exporter(r#"{"otlp_grpc": {"endpoint": "unix:///run/otel.sock"}}"#)),
+        ("an endpoint with a port that is none", &exporter(r#"{"otlp_grpc": {"endpoint": "http://collector:70000"}}"#)),
         (
             "an endpoint with a password",
             &exporter(r#"{"otlp_grpc": {"endpoint": "http://user:password@collector:4317"}}"#)
@@ -239,19 +168,10 @@ fn answers_about_the_tracer() {
                 r#"{"otlp_grpc": {"headers": [{"name": "authorization", "value": "Bearer \n secret"}, {"name": "te", "value": "secret"}, {"name": "x", "value": 12345}], "headers_list": "api-key:secret,x=${SECRET}"}}"#,
             ),
         ),
-        (
-            "a ratio out of range",
-            &sampler(r#"{"parent_based": {"root": {"trace_id_ratio_based": {"ratio": 10}}}}"#)
-        ),
-        (
-            "a sampler of a later version",
-            &sampler(r#"{"jaeger_remote/development": {"endpoint": "http://x"}}"#)
-        ),
+        ("a ratio out of range", &sampler(r#"{"parent_based": {"root": {"trace_id_ratio_based": {"ratio": 10}}}}"#)),
+        ("a sampler of a later version", &sampler(r#"{"jaeger_remote/development": {"endpoint": "http://x"}}"#)),
         ("a sampler's name alone", &sampler(r#""always_on""#)),
-        (
-            "a mistyped sampler",
-            &sampler(r#"{"trace_id_ratio": {"ratio": 0.5}}"#)
-        ),
+        ("a mistyped sampler", &sampler(r#"{"trace_id_ratio": {"ratio": 0.5}}"#)),
         (
             "tracers by name",
             r#"{"file_format": "1.1", "tracer_provider": {"tracer_configurator/development": {"default_config": {}}, "id_generator": {"xray": {}}, "processors": [{"simple": {"exporter": {"otlp_grpc": {}}}}]}}"#
@@ -270,14 +190,8 @@ fn answers_about_instrumentation_and_distribution() {
             "distribution",
             r#"{"file_format": "1.1", "distribution": {"meshspan": {"role": "edge", "clusters": {"collector": "x", "a:1": ""}, "routes": ["users", "/users/{id}", "/users/{name}", "/a/*", "/{a"], "baggage_attributes": ["a=b"], "keep": {"errors": true}, "rolle": "auto"}}}"#,
         ),
-        (
-            "a mistyped distribution",
-            r#"{"file_format": "1.1", "distribution": {"mesh_span": {}}}"#
-        ),
-        (
-            "an empty distribution",
-            r#"{"file_format": "1.1", "distribution": {}}"#
-        ),
+        ("a mistyped distribution", r#"{"file_format": "1.1", "distribution": {"mesh_span": {}}}"#),
+        ("an empty distribution", r#"{"file_format": "1.1", "distribution": {}}"#),
         (
             "everything at once",
             r#"{"file_format": "2", "disabled": 0, "log_level": "loud", "attribute_limits": {"attribute_count_limit": -1}, "resource": [], "propagator": {"composit": []}, "tracer_provider": {"processors": {}}, "instrumentation/development": {"general": {"http": {"server": {"known_methods": "GET"}}}}, "distribution": {"meshspan": {"role": 1}}}"#,
@@ -287,12 +201,9 @@ fn answers_about_instrumentation_and_distribution() {
 
 #[test]
 fn a_long_list_of_errors_is_cut_and_counted() {
-    let keys: Vec<String> = (0..10_000)
-        .map(|number| format!("\"x{number}\": 1"))
-        .collect();
+    let keys: Vec<String> = (0..10_000).map(|number| format!("\"x{number}\": 1")).collect();
     let errors =
-        Config::from_json(format!("{{\"file_format\": \"1.1\", {}}}", keys.join(", ")).as_bytes())
-            .unwrap_err();
+        Config::from_json(format!("{{\"file_format\": \"1.1\", {}}}", keys.join(", ")).as_bytes()).unwrap_err();
     assert_eq!(errors.total(), 10_000);
     let text = errors.to_string();
     let lines: Vec<&str> = text.lines().collect();
@@ -305,13 +216,7 @@ fn a_long_list_of_errors_is_cut_and_counted() {
 #[test]
 fn bytes_that_are_not_utf_8_are_a_syntax_error() {
     let errors = Config::from_json(b"{\"file_format\": \"\xff\"}").unwrap_err();
-    assert!(
-        matches!(
-            errors.iter().next().unwrap().problem,
-            Problem::Syntax { line: 1, .. }
-        ),
-        "{errors}"
-    );
+    assert!(matches!(errors.iter().next().unwrap().problem, Problem::Syntax { line: 1, .. }), "{errors}");
 }
 
 /// JSON of any shape, with keys that the configuration has among them.
@@ -322,17 +227,8 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
         any::<i64>().prop_map(Into::into),
         any::<f64>().prop_map(Into::into),
         any::<String>().prop_map(Into::into),
-        prop::sample::select(vec![
-            "1.1",
-            "http://a:1",
-            "a=%4",
-            "${A}",
-            "$$",
-            "/a/{b}",
-            "[::1]:4",
-            "b3,none"
-        ])
-        .prop_map(Into::into),
+        prop::sample::select(vec!["1.1", "http://a:1", "a=%4", "${A}", "$$", "/a/{b}", "[::1]:4", "b3,none"])
+            .prop_map(Into::into),
     ];
     leaf.prop_recursive(6, 64, 6, |inner| {
         prop_oneof![
@@ -369,12 +265,8 @@ fn replace(value: &mut serde_json::Value, index: &mut usize, replacement: &serde
     }
     *index = index.wrapping_sub(1);
     match value {
-        serde_json::Value::Object(members) => members
-            .values_mut()
-            .for_each(|value| replace(value, index, replacement)),
-        serde_json::Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| replace(item, index, replacement)),
+        serde_json::Value::Object(members) => members.values_mut().for_each(|value| replace(value, index, replacement)),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| replace(item, index, replacement)),
         _ => {}
     }
 }
@@ -386,10 +278,7 @@ fn check_any(text: &[u8]) -> Result<(), TestCaseError> {
             prop_assert!(errors.iter().len() > 0 && errors.iter().len() <= errors.total());
             for error in &errors {
                 let line = error.to_string();
-                prop_assert!(
-                    line.starts_with('$') && !line.contains(char::is_control),
-                    "{line:?}"
-                );
+                prop_assert!(line.starts_with('$') && !line.contains(char::is_control), "{line:?}");
             }
         }
     }

@@ -111,7 +111,7 @@ impl Vm {
                 return false;
             }
         };
-        match Config::from_json(&text) {
+        match Config::from_plugin_configuration(&text) {
             Ok(config) => root.start(&config),
             Err(errors) => {
                 host::log(LogLevel::Critical, &format!("meshspan: configuration refused: {errors}"));
@@ -227,11 +227,8 @@ impl Root {
             return None;
         };
         let head = RequestHead::collect(lines.iter(), keep_lines);
-        let direction = if needs_direction {
-            Properties(&mut plugin.counters).direction()
-        } else {
-            TrafficDirection::Unspecified
-        };
+        let direction =
+            if needs_direction { Properties(&mut plugin.counters).direction() } else { TrafficDirection::Unspecified };
         let now = if needs_time { host::now().ok() } else { None };
         let (exchange, edits) = plugin.handle_request_headers(&head, direction, now)?;
         if live {
@@ -255,7 +252,8 @@ impl Root {
         }
         let facts = EndFacts::read(&mut Properties(&mut plugin.counters));
         let captures = plugin.http().is_some_and(meshspan_core::http::HttpTracer::captures_response_headers);
-        let map = if captures { host::header_map(MapType::HttpResponseHeaders).unwrap_or_default() } else { Vec::new() };
+        let map =
+            if captures { host::header_map(MapType::HttpResponseHeaders).unwrap_or_default() } else { Vec::new() };
         let lines: Vec<HeaderLine<'_>> = Pairs::parse(&map).map(|lines| lines.iter().collect()).unwrap_or_default();
         plugin.handle_end(exchange, &facts.stream_end(&lines))
     }
@@ -296,15 +294,14 @@ impl Root {
         };
         while let Some((id, request)) = plugin.poll(now) {
             let lines = request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-            let sent = pairs::serialize(lines)
-                .ok_or(DispatchError::Host(HostError::BAD_ARGUMENT.0))
-                .and_then(|headers| {
-                    host::http_call(&request.cluster, &headers, &request.body, request.timeout_ms).map_err(
-                        |error| match error {
+            let sent =
+                pairs::serialize(lines).ok_or(DispatchError::Host(HostError::BAD_ARGUMENT.0)).and_then(|headers| {
+                    host::http_call(&request.cluster, &headers, &request.body, request.timeout_ms).map_err(|error| {
+                        match error {
                             HostError::BAD_ARGUMENT => DispatchError::NoCluster,
                             HostError(status) => DispatchError::Host(status),
-                        },
-                    )
+                        }
+                    })
                 });
             match sent {
                 Ok(token) => self.in_flight.push((token, id)),

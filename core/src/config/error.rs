@@ -218,24 +218,11 @@ impl fmt::Display for ConfigError {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => write!(
-                f,
-                "there is no configuration; the smallest useful one is {}",
-                Config::SMALLEST
-            ),
-            Self::Syntax {
-                line,
-                column,
-                message,
-            } => {
-                write!(
-                    f,
-                    "the text is not JSON (YAML is not read here): {message}, at line {line}, column {column}"
-                )
+            Self::Empty => write!(f, "there is no configuration; the smallest useful one is {}", Config::SMALLEST),
+            Self::Syntax { line, column, message } => {
+                write!(f, "the text is not JSON (YAML is not read here): {message}, at line {line}, column {column}")
             }
-            Self::DuplicateKey => {
-                f.write_str("the key stands more than once in its object; keep one of them")
-            }
+            Self::DuplicateKey => f.write_str("the key stands more than once in its object; keep one of them"),
             Self::UnknownKey { allowed, nearest } => {
                 f.write_str("there is no such key")?;
                 write_allowed(f, allowed, *nearest)
@@ -247,33 +234,17 @@ impl fmt::Display for Problem {
             Self::OutOfRange { found, allowed } => {
                 write!(f, "found {found}, out of range; allowed is {allowed}")
             }
-            Self::NotOneOf {
-                found,
-                allowed,
-                nearest,
-            } => {
+            Self::NotOneOf { found, allowed, nearest } => {
                 write!(f, "found {found}")?;
                 write_allowed(f, allowed, *nearest)
             }
             Self::TooFewItems { found, least } => {
-                write!(
-                    f,
-                    "found a list with {}; allowed are at least {least}",
-                    count(*found, "item")
-                )
+                write!(f, "found a list with {}; allowed are at least {least}", count(*found, "item"))
             }
             Self::TooManyItems { found, most } => {
-                write!(
-                    f,
-                    "found a list with {}; allowed are at most {most}",
-                    count(*found, "item")
-                )
+                write!(f, "found a list with {}; allowed are at most {most}", count(*found, "item"))
             }
-            Self::NotOneComponent {
-                kind,
-                found,
-                allowed,
-            } => {
+            Self::NotOneComponent { kind, found, allowed } => {
                 write!(
                     f,
                     "found an object with {}; exactly one has to be there, and it names the {kind}",
@@ -281,17 +252,11 @@ impl fmt::Display for Problem {
                 )?;
                 write_allowed(f, allowed, None)
             }
-            Self::UnknownComponent {
-                kind,
-                allowed,
-                nearest,
-            } => {
+            Self::UnknownComponent { kind, allowed, nearest } => {
                 write!(f, "meshspan has no such {kind}")?;
                 write_allowed(f, allowed, *nearest)
             }
-            Self::NotYetBuilt => {
-                f.write_str("this is understood, but not yet built in this version; leave it out")
-            }
+            Self::NotYetBuilt => f.write_str("this is understood, but not yet built in this version; leave it out"),
             Self::NotOffered { instead } => write!(f, "a proxy cannot offer this; {instead}"),
             Self::Substitution { found } => write!(
                 f,
@@ -301,29 +266,18 @@ impl fmt::Display for Problem {
             Self::WrongType { found, allowed }
             | Self::Malformed { found, allowed }
             | Self::Conflict { found, allowed } => write!(f, "found {found}; allowed is {allowed}"),
-            Self::MalformedEntry {
-                position,
-                found,
-                allowed,
-            } => {
+            Self::MalformedEntry { position, found, allowed } => {
                 write!(f, "entry {position} is {found}; allowed is {allowed}")
             }
             Self::DuplicateItem { found, first } => {
-                write!(
-                    f,
-                    "found {found}, which says the same as item [{first}]; keep one of them"
-                )
+                write!(f, "found {found}, which says the same as item [{first}]; keep one of them")
             }
             Self::TooDeep { most } => write!(f, "nested too deep; allowed are {most} levels"),
         }
     }
 }
 
-fn write_allowed(
-    f: &mut fmt::Formatter<'_>,
-    allowed: &[&str],
-    nearest: Option<&str>,
-) -> fmt::Result {
+fn write_allowed(f: &mut fmt::Formatter<'_>, allowed: &[&str], nearest: Option<&str>) -> fmt::Result {
     if let Some(nearest) = nearest {
         write!(f, "; did you mean \"{nearest}\"?")?;
         if !allowed.is_empty() {
@@ -347,14 +301,8 @@ impl JsonPath {
     pub(super) fn key(&self, key: &str) -> Self {
         let plain = !key.is_empty()
             && key.chars().count() <= SHOWN_CHARACTERS
-            && key
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if plain {
-            Self(format!("{}.{key}", self.0))
-        } else {
-            Self(format!("{}[{}]", self.0, quote(key)))
-        }
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if plain { Self(format!("{}.{key}", self.0)) } else { Self(format!("{}[{}]", self.0, quote(key))) }
     }
 
     /// The item at `index`, from 0.
@@ -404,10 +352,7 @@ fn write_escape(text: &mut String, character: char) {
 }
 
 /// The most similar of `known`, if one is similar enough to have been meant.
-pub(super) fn nearest<'k>(
-    found: &str,
-    known: impl IntoIterator<Item = &'k str>,
-) -> Option<&'k str> {
+pub(super) fn nearest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let folded = fold(found);
     let length = folded.chars().count();
     // Comparing takes time with the product of the lengths, and nobody mistypes a key this long.
@@ -422,8 +367,7 @@ pub(super) fn nearest<'k>(
             let distance = strsim::damerau_levenshtein(&folded, &folded_known);
             // "same but for a suffix such as /development" is a small mistake whatever the suffix' length.
             let base = folded_known.split('/').next().unwrap_or_default();
-            let distance =
-                distance.min(strsim::damerau_levenshtein(&folded, base).saturating_add(1));
+            let distance = distance.min(strsim::damerau_levenshtein(&folded, base).saturating_add(1));
             if is_long_prefix(&folded, &folded_known) || is_long_prefix(&folded_known, &folded) {
                 return Some((distance.min(most), known));
             }
@@ -440,10 +384,7 @@ fn is_long_prefix(prefix: &str, text: &str) -> bool {
 
 /// `tracerProvider`, `tracer-provider` and `tracer_provider` are the same word.
 fn fold(text: &str) -> String {
-    text.chars()
-        .filter(|character| !matches!(character, '_' | '-' | ' ' | '.'))
-        .flat_map(char::to_lowercase)
-        .collect()
+    text.chars().filter(|character| !matches!(character, '_' | '-' | ' ' | '.')).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -474,49 +415,23 @@ mod tests {
     #[test]
     fn quoted_text_is_short_and_breaks_no_line() {
         assert_eq!(quote("a\"b\\c"), r#""a\"b\\c""#);
-        assert_eq!(
-            quote("a\r\n\u{0}b\u{202e}\u{85}"),
-            r#""a\u000d\u000a\u0000b\u202e\u0085""#
-        );
+        assert_eq!(quote("a\r\n\u{0}b\u{202e}\u{85}"), r#""a\u000d\u000a\u0000b\u202e\u0085""#);
         assert_eq!(quote(&"ß".repeat(60)), format!("\"{}\"", "ß".repeat(60)));
-        assert_eq!(
-            quote(&"ß".repeat(61)),
-            format!("\"{}…\"", "ß".repeat(60)),
-            "cut between characters"
-        );
+        assert_eq!(quote(&"ß".repeat(61)), format!("\"{}…\"", "ß".repeat(60)), "cut between characters");
     }
 
     #[test]
     fn the_nearest_key_is_one_that_was_meant() {
-        let keys = [
-            "schedule_delay",
-            "export_timeout",
-            "max_queue_size",
-            "probability/development",
-            "b3",
-            "b3multi",
-        ];
+        let keys = ["schedule_delay", "export_timeout", "max_queue_size", "probability/development", "b3", "b3multi"];
         let cases = [
-            (
-                "schedule_dealy",
-                Some("schedule_delay"),
-                "two letters swapped",
-            ),
+            ("schedule_dealy", Some("schedule_delay"), "two letters swapped"),
             ("scheduleDelay", Some("schedule_delay"), "camel case"),
             ("max-queue-size", Some("max_queue_size"), "hyphens"),
             ("EXPORT_TIMEOUT", Some("export_timeout"), "upper case"),
-            (
-                "probability",
-                Some("probability/development"),
-                "without its suffix",
-            ),
+            ("probability", Some("probability/development"), "without its suffix"),
             ("b3mutli", Some("b3multi"), "the nearer of two"),
             ("b4", Some("b3"), "one letter"),
-            (
-                "schedule_delay_millis",
-                Some("schedule_delay"),
-                "too much after it",
-            ),
+            ("schedule_delay_millis", Some("schedule_delay"), "too much after it"),
             ("max_queue", Some("max_queue_size"), "too little after it"),
             ("max", None, "much too little after it"),
             ("xray", None, "nothing like it"),
@@ -526,10 +441,6 @@ mod tests {
         for (found, expected, why) in cases {
             assert_eq!(nearest(found, keys), expected, "{why}");
         }
-        assert_eq!(
-            nearest(&"a".repeat(100_000), keys),
-            None,
-            "a long key is not compared"
-        );
+        assert_eq!(nearest(&"a".repeat(100_000), keys), None, "a long key is not compared");
     }
 }

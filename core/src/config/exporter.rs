@@ -21,14 +21,8 @@ const EXPORTERS: &[Key] = &[
     ),
 ];
 
-const GRPC_KEYS: &[Key] = &[
-    built("endpoint"),
-    built("tls"),
-    built("headers"),
-    built("headers_list"),
-    built("compression"),
-    built("timeout"),
-];
+const GRPC_KEYS: &[Key] =
+    &[built("endpoint"), built("tls"), built("headers"), built("headers_list"), built("compression"), built("timeout")];
 
 const HTTP_KEYS: &[Key] = &[
     built("endpoint"),
@@ -40,8 +34,7 @@ const HTTP_KEYS: &[Key] = &[
     built("encoding"),
 ];
 
-const TLS_OF_CLUSTER: &str =
-    "TLS and its certificates are the Envoy cluster's: configure its transport_socket";
+const TLS_OF_CLUSTER: &str = "TLS and its certificates are the Envoy cluster's: configure its transport_socket";
 
 const GRPC_TLS_KEYS: &[Key] = &[
     built("insecure"),
@@ -58,13 +51,10 @@ const HTTP_TLS_KEYS: &[Key] = &[
 
 const HEADER_KEYS: &[Key] = &[built("name"), built("value")];
 
-const COMPRESSIONS: &[(&str, Compression)] =
-    &[("none", Compression::None), ("gzip", Compression::Gzip)];
+const COMPRESSIONS: &[(&str, Compression)] = &[("none", Compression::None), ("gzip", Compression::Gzip)];
 
-const ENCODINGS: &[(&str, OtlpProtocol)] = &[
-    ("protobuf", OtlpProtocol::HttpProtobuf),
-    ("json", OtlpProtocol::HttpJson),
-];
+const ENCODINGS: &[(&str, OtlpProtocol)] =
+    &[("protobuf", OtlpProtocol::HttpProtobuf), ("json", OtlpProtocol::HttpJson)];
 
 const GRPC_ENDPOINT: &str = "http://localhost:4317";
 
@@ -97,20 +87,12 @@ pub(super) fn read(reader: &Reader<'_>, clusters: &Clusters) -> Option<ExporterC
             .and_then(|tls| tls.nullable("insecure"))
             .and_then(|insecure| insecure.boolean())
             .unwrap_or(false);
-        read_common(
-            &object,
-            OtlpProtocol::Grpc,
-            Channel::Grpc { insecure },
-            GRPC_ENDPOINT,
-            clusters,
-        )
+        read_common(&object, OtlpProtocol::Grpc, Channel::Grpc { insecure }, GRPC_ENDPOINT, clusters)
     } else {
         let object = settings.object_or_null(HTTP_KEYS)?;
         read_tls(&object, HTTP_TLS_KEYS);
         let protocol = match object.nullable("encoding") {
-            Some(encoding) => encoding
-                .one_of(ENCODINGS)
-                .unwrap_or(OtlpProtocol::HttpProtobuf),
+            Some(encoding) => encoding.one_of(ENCODINGS).unwrap_or(OtlpProtocol::HttpProtobuf),
             None => OtlpProtocol::HttpProtobuf,
         };
         read_common(&object, protocol, Channel::Http, HTTP_ENDPOINT, clusters)
@@ -134,16 +116,8 @@ fn read_common(
     };
     let headers = read_headers(object);
     let compression = read_compression(object);
-    let timeout_ms = object
-        .integer("timeout", 0..=u32::MAX)
-        .unwrap_or(DEFAULT_TIMEOUT_MS);
-    Some(ExporterConfig {
-        protocol,
-        endpoint: endpoint?,
-        headers,
-        compression,
-        timeout_ms,
-    })
+    let timeout_ms = object.integer("timeout", 0..=u32::MAX).unwrap_or(DEFAULT_TIMEOUT_MS);
+    Some(ExporterConfig { protocol, endpoint: endpoint?, headers, compression, timeout_ms })
 }
 
 fn read_endpoint(reader: &Reader<'_>, channel: Channel, clusters: &Clusters) -> Option<Endpoint> {
@@ -152,11 +126,7 @@ fn read_endpoint(reader: &Reader<'_>, channel: Channel, clusters: &Clusters) -> 
         Ok(endpoint) => Some(endpoint),
         Err(allowed) => {
             // What stands before an @ is most likely a password.
-            let reader = if url.contains('@') {
-                reader.kept_secret()
-            } else {
-                reader.clone()
-            };
+            let reader = if url.contains('@') { reader.kept_secret() } else { reader.clone() };
             reader.report_malformed(allowed);
             None
         }
@@ -177,11 +147,7 @@ fn read_compression(object: &Object<'_>) -> Compression {
 /// `headers` before `headers_list`, each name once. A name that stands twice in the same list has its last value.
 fn read_headers(object: &Object<'_>) -> Vec<(String, String)> {
     let mut headers = OrderedMap::new();
-    for entry in object
-        .optional("headers")
-        .and_then(|list| list.list(1))
-        .unwrap_or_default()
-    {
+    for entry in object.optional("headers").and_then(|list| list.list(1)).unwrap_or_default() {
         if let Some((name, value)) = read_header(&entry) {
             headers.set(name, value);
         }
@@ -205,10 +171,7 @@ fn read_header(reader: &Reader<'_>) -> Option<(String, String)> {
     let name_reader = object.required("name", "a header name");
     let value_reader = object.required("value", "a string, or null to ignore the entry");
     let name = name_reader.as_ref().and_then(Reader::text);
-    let value = value_reader
-        .as_ref()
-        .filter(|value| !value.is_null())
-        .and_then(Reader::text);
+    let value = value_reader.as_ref().filter(|value| !value.is_null()).and_then(Reader::text);
     let checked_name = check_export_header(&name?);
     if let (Err(allowed), Some(reader)) = (&checked_name, &name_reader) {
         reader.report_malformed(*allowed);
@@ -218,10 +181,7 @@ fn read_header(reader: &Reader<'_>) -> Option<(String, String)> {
     if let (Err(allowed), Some(reader)) = (checked_value, &value_reader) {
         reader.report_malformed(allowed);
     }
-    checked_name
-        .ok()
-        .filter(|_| checked_value.is_ok())
-        .zip(Some(value))
+    checked_name.ok().filter(|_| checked_value.is_ok()).zip(Some(value))
 }
 
 fn check_header(name: &str, value: &str) -> Result<String, &'static str> {
@@ -233,19 +193,14 @@ fn check_header(name: &str, value: &str) -> Result<String, &'static str> {
 fn check_export_header(name: &str) -> Result<String, &'static str> {
     let name = header_name(name)?;
     if name.starts_with("grpc-") || RESERVED_HEADERS.contains(&name.as_str()) {
-        return Err(
-            "a header that the exporter does not set itself (as it does host, te, content-*, grpc-* and \
-                    those of the connection)",
-        );
+        return Err("a header that the exporter does not set itself (as it does host, te, content-*, grpc-* and \
+                    those of the connection)");
     }
     Ok(name)
 }
 
 fn check_value(value: &str) -> Result<(), &'static str> {
-    if value
-        .chars()
-        .any(|character| character.is_control() && character != '\t')
-    {
+    if value.chars().any(|character| character.is_control() && character != '\t') {
         return Err("a header value without line breaks and control characters");
     }
     Ok(())
@@ -262,18 +217,11 @@ mod tests {
     const AT: &str = "$.tracer_provider.processors[0].simple.exporter";
 
     fn with(exporter: &str) -> String {
-        format!(
-            r#""tracer_provider": {{"processors": [{{"simple": {{"exporter": {exporter}}}}}]}}"#
-        )
+        format!(r#""tracer_provider": {{"processors": [{{"simple": {{"exporter": {exporter}}}}}]}}"#)
     }
 
     fn exporter(text: &str) -> ExporterConfig {
-        accepted(&with(text))
-            .tracer
-            .unwrap()
-            .processors
-            .remove(0)
-            .exporter
+        accepted(&with(text)).tracer.unwrap().processors.remove(0).exporter
     }
 
     fn headers(settings: &str) -> Vec<(String, String)> {
@@ -283,24 +231,14 @@ mod tests {
     #[test]
     fn exporters_have_the_standards_defaults() {
         let cases = [
-            (
-                r#"{"otlp_grpc": null}"#,
-                OtlpProtocol::Grpc,
-                "http://localhost:4317",
-                "",
-            ),
+            (r#"{"otlp_grpc": null}"#, OtlpProtocol::Grpc, "http://localhost:4317", ""),
             (
                 r#"{"otlp_grpc": {"endpoint": null, "tls": {}, "timeout": null}}"#,
                 OtlpProtocol::Grpc,
                 "http://localhost:4317",
                 "",
             ),
-            (
-                r#"{"otlp_http": {}}"#,
-                OtlpProtocol::HttpProtobuf,
-                "http://localhost:4318/v1/traces",
-                "/v1/traces",
-            ),
+            (r#"{"otlp_http": {}}"#, OtlpProtocol::HttpProtobuf, "http://localhost:4318/v1/traces", "/v1/traces"),
             (
                 r#"{"otlp_http": {"encoding": "json"}}"#,
                 OtlpProtocol::HttpJson,
@@ -317,27 +255,12 @@ mod tests {
         for (text, protocol, url, path) in cases {
             let exporter = exporter(text);
             assert_eq!(exporter.protocol, protocol, "{text}");
-            assert_eq!(
-                (
-                    exporter.endpoint.url.as_str(),
-                    exporter.endpoint.path.as_str()
-                ),
-                (url, path),
-                "{text}"
-            );
-            assert_eq!(
-                (exporter.endpoint.cluster.as_str(), exporter.timeout_ms),
-                ("localhost", 10_000),
-                "{text}"
-            );
+            assert_eq!((exporter.endpoint.url.as_str(), exporter.endpoint.path.as_str()), (url, path), "{text}");
+            assert_eq!((exporter.endpoint.cluster.as_str(), exporter.timeout_ms), ("localhost", 10_000), "{text}");
             assert_eq!(exporter.compression, Compression::None, "{text}");
             assert!(exporter.headers.is_empty(), "{text}");
         }
-        assert_eq!(
-            exporter(r#"{"otlp_grpc": {"timeout": 0, "compression": "none"}}"#).timeout_ms,
-            0,
-            "no limit"
-        );
+        assert_eq!(exporter(r#"{"otlp_grpc": {"timeout": 0, "compression": "none"}}"#).timeout_ms, 0, "no limit");
     }
 
     #[test]
@@ -347,57 +270,19 @@ mod tests {
                {"name": "ignored", "value": null}, {"name": "x-empty", "value": ""}]"#,
         );
         let expected = [("api-key", "$entry"), ("x-empty", ""), ("x-c", "a b")];
-        assert_eq!(
-            found,
-            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
-        );
+        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]
     fn wrong_headers_are_errors_that_show_no_value() {
         let cases = [
-            (
-                r#""headers": [{"name": "x", "value": "s3cret\u000a"}]"#,
-                ".headers[0].value",
-                "line breaks",
-                "injection",
-            ),
-            (
-                r#""headers": [{"name": "x", "value": 53}]"#,
-                ".headers[0].value",
-                "a number (not shown)",
-                "type",
-            ),
-            (
-                r#""headers": [{"name": "x"}]"#,
-                ".headers[0]",
-                "\"value\" is missing",
-                "no value",
-            ),
-            (
-                r#""headers": [{"value": "s3cret"}]"#,
-                ".headers[0]",
-                "\"name\" is missing",
-                "no name",
-            ),
-            (
-                r#""headers": [{"name": "a b", "value": "s3cret"}]"#,
-                ".headers[0].name",
-                "a header name",
-                "not a token",
-            ),
-            (
-                r#""headers": [{"name": "", "value": "s3cret"}]"#,
-                ".headers[0].name",
-                "a header name",
-                "empty",
-            ),
-            (
-                r#""headers": [{"name": ":path", "value": "s3cret"}]"#,
-                ".headers[0].name",
-                "request line",
-                "pseudo",
-            ),
+            (r#""headers": [{"name": "x", "value": "s3cret\u000a"}]"#, ".headers[0].value", "line breaks", "injection"),
+            (r#""headers": [{"name": "x", "value": 53}]"#, ".headers[0].value", "a number (not shown)", "type"),
+            (r#""headers": [{"name": "x"}]"#, ".headers[0]", "\"value\" is missing", "no value"),
+            (r#""headers": [{"value": "s3cret"}]"#, ".headers[0]", "\"name\" is missing", "no name"),
+            (r#""headers": [{"name": "a b", "value": "s3cret"}]"#, ".headers[0].name", "a header name", "not a token"),
+            (r#""headers": [{"name": "", "value": "s3cret"}]"#, ".headers[0].name", "a header name", "empty"),
+            (r#""headers": [{"name": ":path", "value": "s3cret"}]"#, ".headers[0].name", "request line", "pseudo"),
             (
                 r#""headers": [{"name": "Content-Type", "value": "s3cret"}]"#,
                 ".headers[0].name",
@@ -416,12 +301,7 @@ mod tests {
                 "(not shown); environment",
                 "substitution",
             ),
-            (
-                r#""headers": {"authorization": "s3cret"}"#,
-                ".headers",
-                "found an object with 1 key",
-                "a map",
-            ),
+            (r#""headers": {"authorization": "s3cret"}"#, ".headers", "found an object with 1 key", "a map"),
             (r#""headers": []"#, ".headers", "at least 1", "empty list"),
         ];
         for (settings, place, words, why) in cases {
@@ -432,30 +312,10 @@ mod tests {
     #[test]
     fn wrong_lists_of_headers_are_errors_that_show_no_value() {
         let cases = [
-            (
-                r#""headers_list": "a=1,s3cret""#,
-                ".headers_list",
-                "entry 2 is a string with 6 characters",
-                "no =",
-            ),
-            (
-                r#""headers_list": "a=1,te=s3cret""#,
-                ".headers_list",
-                "entry 2",
-                "reserved",
-            ),
-            (
-                r#""headers_list": "a=s3cret%0a""#,
-                ".headers_list",
-                "line breaks",
-                "injection",
-            ),
-            (
-                r#""headers_list": ["s3cret"]"#,
-                ".headers_list",
-                "a list with 1 item",
-                "type",
-            ),
+            (r#""headers_list": "a=1,s3cret""#, ".headers_list", "entry 2 is a string with 6 characters", "no ="),
+            (r#""headers_list": "a=1,te=s3cret""#, ".headers_list", "entry 2", "reserved"),
+            (r#""headers_list": "a=s3cret%0a""#, ".headers_list", "line breaks", "injection"),
+            (r#""headers_list": ["s3cret"]"#, ".headers_list", "a list with 1 item", "type"),
         ];
         for (settings, place, words, why) in cases {
             check_hidden(settings, place, words, why);
@@ -465,32 +325,20 @@ mod tests {
     fn check_hidden(settings: &str, place: &str, words: &str, why: &str) {
         let section = with(&format!(r#"{{"otlp_http": {{{settings}}}}}"#));
         rejected_for(&section, &format!("{AT}.otlp_http{place}"), words, why);
-        assert!(
-            !rejected(&section)[0].to_lowercase().contains("s3cret"),
-            "{settings}"
-        );
+        assert!(!rejected(&section)[0].to_lowercase().contains("s3cret"), "{settings}");
     }
 
     #[test]
     fn a_password_in_an_endpoint_is_not_shown() {
         let section = with(r#"{"otlp_grpc": {"endpoint": "http://user:s3cret@collector:4317"}}"#);
-        rejected_at(
-            &section,
-            &format!("{AT}.otlp_grpc.endpoint"),
-            "send credentials with `headers`",
-        );
+        rejected_at(&section, &format!("{AT}.otlp_grpc.endpoint"), "send credentials with `headers`");
         assert!(!rejected(&section)[0].contains("s3cret"));
     }
 
     #[test]
     fn wrong_exporters_are_errors() {
         let cases = [
-            (
-                r#"{"console": {}}"#,
-                ".console",
-                "a proxy cannot offer this; a filter has no console",
-                "no console",
-            ),
+            (r#"{"console": {}}"#, ".console", "a proxy cannot offer this; a filter has no console", "no console"),
             (
                 r#"{"otlp_file/development": null}"#,
                 "[\"otlp_file/development\"]",
@@ -503,42 +351,12 @@ mod tests {
                 "no such span exporter; allowed: otlp_grpc, otlp_http",
                 "not the standard's",
             ),
-            (
-                r#"{"otlp_gprc": {}}"#,
-                ".otlp_gprc",
-                "did you mean \"otlp_grpc\"",
-                "mistyped",
-            ),
-            (
-                r#"{"otlp_grpc": {"encoding": "json"}}"#,
-                ".otlp_grpc.encoding",
-                "no such key",
-                "HTTP's",
-            ),
-            (
-                r#"{"otlp_http": {"encoding": "JSON"}}"#,
-                ".otlp_http.encoding",
-                "did you mean \"json\"",
-                "case",
-            ),
-            (
-                r#"{"otlp_http": {"compression": "gzip"}}"#,
-                ".otlp_http.compression",
-                "not yet built",
-                "later",
-            ),
-            (
-                r#"{"otlp_http": {"compression": "zstd"}}"#,
-                ".otlp_http.compression",
-                "allowed: none, gzip",
-                "unknown",
-            ),
-            (
-                r#"{"otlp_http": {"timeout": -1}}"#,
-                ".otlp_http.timeout",
-                "from 0",
-                "negative",
-            ),
+            (r#"{"otlp_gprc": {}}"#, ".otlp_gprc", "did you mean \"otlp_grpc\"", "mistyped"),
+            (r#"{"otlp_grpc": {"encoding": "json"}}"#, ".otlp_grpc.encoding", "no such key", "HTTP's"),
+            (r#"{"otlp_http": {"encoding": "JSON"}}"#, ".otlp_http.encoding", "did you mean \"json\"", "case"),
+            (r#"{"otlp_http": {"compression": "gzip"}}"#, ".otlp_http.compression", "not yet built", "later"),
+            (r#"{"otlp_http": {"compression": "zstd"}}"#, ".otlp_http.compression", "allowed: none, gzip", "unknown"),
+            (r#"{"otlp_http": {"timeout": -1}}"#, ".otlp_http.timeout", "from 0", "negative"),
             (
                 r#"{"otlp_http": {"tls": {"ca_file": "/ca.pem"}}}"#,
                 ".otlp_http.tls.ca_file",
@@ -551,18 +369,8 @@ mod tests {
                 "the Envoy cluster's",
                 "files",
             ),
-            (
-                r#"{"otlp_http": {"tls": {"insecure": true}}}"#,
-                ".otlp_http.tls.insecure",
-                "no such key",
-                "gRPC's",
-            ),
-            (
-                r#"{"otlp_grpc": {"tls": {"insecure": "yes"}}}"#,
-                ".otlp_grpc.tls.insecure",
-                "true or false",
-                "type",
-            ),
+            (r#"{"otlp_http": {"tls": {"insecure": true}}}"#, ".otlp_http.tls.insecure", "no such key", "gRPC's"),
+            (r#"{"otlp_grpc": {"tls": {"insecure": "yes"}}}"#, ".otlp_grpc.tls.insecure", "true or false", "type"),
             (
                 r#"{"otlp_grpc": {"endpoint": "${ENDPOINT}"}}"#,
                 ".otlp_grpc.endpoint",
@@ -573,8 +381,6 @@ mod tests {
         for (text, place, words, why) in cases {
             rejected_for(&with(text), &format!("{AT}{place}"), words, why);
         }
-        accepted(&with(
-            r#"{"otlp_grpc": {"tls": {"ca_file": null, "insecure": true}, "endpoint": "collector:4317"}}"#,
-        ));
+        accepted(&with(r#"{"otlp_grpc": {"tls": {"ca_file": null, "insecure": true}, "endpoint": "collector:4317"}}"#));
     }
 }

@@ -8,9 +8,7 @@ use super::token::{header_name, is_token};
 use super::{HttpInstrumentation, HttpSemconv, InstrumentationConfig};
 
 /// Sections for SDKs that read the same file.
-const LANGUAGES: &[&str] = &[
-    "cpp", "dotnet", "erlang", "go", "java", "js", "php", "python", "ruby", "rust", "swift",
-];
+const LANGUAGES: &[&str] = &["cpp", "dotnet", "erlang", "go", "java", "js", "php", "python", "ruby", "rust", "swift"];
 
 const KEYS: &[Key] = &[
     built("general"),
@@ -43,11 +41,8 @@ const GENERAL_KEYS: &[Key] = &[
 
 const HTTP_KEYS: &[Key] = &[built("semconv"), built("client"), built("server")];
 
-const HTTP_SIDE_KEYS: &[Key] = &[
-    built("request_captured_headers"),
-    built("response_captured_headers"),
-    built("known_methods"),
-];
+const HTTP_SIDE_KEYS: &[Key] =
+    &[built("request_captured_headers"), built("response_captured_headers"), built("known_methods")];
 
 const SEMCONV_KEYS: &[Key] = &[built("version"), built("experimental"), built("dual_emit")];
 
@@ -55,13 +50,10 @@ const SANITIZATION_KEYS: &[Key] = &[built("url")];
 
 const URL_KEYS: &[Key] = &[built("sensitive_query_parameters")];
 
-const KNOWN_METHODS: &[&str] = &[
-    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
-];
+const KNOWN_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// The URL conventions' list (attribute `url.query`).
-const SENSITIVE_QUERY_PARAMETERS: &[&str] =
-    &["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature"];
+const SENSITIVE_QUERY_PARAMETERS: &[&str] = &["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature"];
 
 impl Default for InstrumentationConfig {
     fn default() -> Self {
@@ -94,10 +86,7 @@ pub(super) fn read(reader: &Reader<'_>) -> InstrumentationConfig {
         return InstrumentationConfig::default();
     };
     expect_objects(&object, LANGUAGES);
-    object
-        .optional("general")
-        .map(|general| read_general(&general))
-        .unwrap_or_default()
+    object.optional("general").map(|general| read_general(&general)).unwrap_or_default()
 }
 
 fn read_general(reader: &Reader<'_>) -> InstrumentationConfig {
@@ -109,34 +98,19 @@ fn read_general(reader: &Reader<'_>) -> InstrumentationConfig {
     if let Some(list) = object.nullable("stability_opt_in_list") {
         config.http_semconv = read_opt_in_list(&list);
     }
-    if let Some(http) = object
-        .optional("http")
-        .and_then(|http| http.object(HTTP_KEYS))
-    {
+    if let Some(http) = object.optional("http").and_then(|http| http.object(HTTP_KEYS)) {
         // It takes precedence over the list.
-        if let Some(semconv) = http
-            .optional("semconv")
-            .and_then(|semconv| read_semconv(&semconv))
-        {
+        if let Some(semconv) = http.optional("semconv").and_then(|semconv| read_semconv(&semconv)) {
             config.http_semconv = semconv;
         }
-        let side = |key| {
-            http.optional(key)
-                .map(|side| read_http_side(&side))
-                .unwrap_or_default()
-        };
+        let side = |key| http.optional(key).map(|side| read_http_side(&side)).unwrap_or_default();
         config.http_server = side("server");
         config.http_client = side("client");
     }
-    let url = object.optional("sanitization").and_then(|sanitization| {
-        sanitization
-            .object(SANITIZATION_KEYS)?
-            .optional("url")?
-            .object(URL_KEYS)
-    });
-    if let Some(parameters) =
-        url.and_then(|url| url.optional("sensitive_query_parameters")?.texts(0))
-    {
+    let url = object
+        .optional("sanitization")
+        .and_then(|sanitization| sanitization.object(SANITIZATION_KEYS)?.optional("url")?.object(URL_KEYS));
+    if let Some(parameters) = url.and_then(|url| url.optional("sensitive_query_parameters")?.texts(0)) {
         config.sensitive_query_parameters = unique(parameters);
     }
     config
@@ -163,11 +137,7 @@ fn read_http_side(reader: &Reader<'_>) -> HttpInstrumentation {
     }
     if let Some(methods) = object.optional("known_methods") {
         side.known_methods = read_checked(&methods, 0, |method| {
-            if is_token(method) {
-                Ok(method.to_owned())
-            } else {
-                Err("an HTTP method, such as GET")
-            }
+            if is_token(method) { Ok(method.to_owned()) } else { Err("an HTTP method, such as GET") }
         });
     }
     side
@@ -179,22 +149,16 @@ fn read_checked(
     least: usize,
     check: impl Fn(&str) -> Result<String, &'static str>,
 ) -> Vec<String> {
-    unique(
-        reader
-            .list(least)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|item| {
-                let text = item.text()?;
-                match check(&text) {
-                    Ok(text) => Some(text),
-                    Err(allowed) => {
-                        item.report_malformed(allowed);
-                        None
-                    }
-                }
-            }),
-    )
+    unique(reader.list(least).unwrap_or_default().iter().filter_map(|item| {
+        let text = item.text()?;
+        match check(&text) {
+            Ok(text) => Some(text),
+            Err(allowed) => {
+                item.report_malformed(allowed);
+                None
+            }
+        }
+    }))
 }
 
 /// `http.semconv`. There is one stable version, 1. `experimental` may be either: what is experimental in the
@@ -205,15 +169,8 @@ fn read_semconv(reader: &Reader<'_>) -> Option<HttpSemconv> {
     if let Some(experimental) = object.nullable("experimental") {
         experimental.boolean();
     }
-    let dual = object
-        .nullable("dual_emit")
-        .and_then(|dual| dual.boolean())
-        .unwrap_or(false);
-    Some(if dual {
-        HttpSemconv::Duplicate
-    } else {
-        HttpSemconv::Stable
-    })
+    let dual = object.nullable("dual_emit").and_then(|dual| dual.boolean()).unwrap_or(false);
+    Some(if dual { HttpSemconv::Duplicate } else { HttpSemconv::Stable })
 }
 
 /// `OTEL_SEMCONV_STABILITY_OPT_IN`'s form. Other domains' entries are for the SDKs that share the file; one that
@@ -226,15 +183,8 @@ fn read_opt_in_list(reader: &Reader<'_>) -> HttpSemconv {
         match entry {
             "http" => {}
             "http/dup" => semconv = HttpSemconv::Duplicate,
-            entry
-                if entry.starts_with("http/") || nearest(entry, OURS.iter().copied()).is_some() =>
-            {
-                report_entry(
-                    reader,
-                    position,
-                    entry,
-                    "http, http/dup, or another domain's entry such as database",
-                );
+            entry if entry.starts_with("http/") || nearest(entry, OURS.iter().copied()).is_some() => {
+                report_entry(reader, position, entry, "http, http/dup, or another domain's entry such as database");
             }
             _ => {}
         }
@@ -266,20 +216,10 @@ mod tests {
             r#"{"http": {"server": {"request_captured_headers": ["X-Tenant", "x-tenant", "a"], "known_methods": []},
                          "client": {"response_captured_headers": ["b"], "known_methods": ["QUERY", "get"]}}}"#,
         );
-        assert_eq!(
-            config.http_server.request_captured_headers,
-            ["x-tenant", "a"]
-        );
-        assert!(
-            config.http_server.known_methods.is_empty(),
-            "an override may be empty"
-        );
+        assert_eq!(config.http_server.request_captured_headers, ["x-tenant", "a"]);
+        assert!(config.http_server.known_methods.is_empty(), "an override may be empty");
         assert_eq!(config.http_client.response_captured_headers, ["b"]);
-        assert_eq!(
-            config.http_client.known_methods,
-            ["QUERY", "get"],
-            "methods have case"
-        );
+        assert_eq!(config.http_client.known_methods, ["QUERY", "get"], "methods have case");
         assert_eq!(general("{}").http_server, HttpInstrumentation::default());
         assert_eq!(HttpInstrumentation::default().known_methods.len(), 9);
     }
@@ -290,21 +230,9 @@ mod tests {
         let cases = [
             ("{}", Stable, "the default"),
             (r#"{"stability_opt_in_list": "http"}"#, Stable, "stable"),
-            (
-                r#"{"stability_opt_in_list": "http/dup"}"#,
-                Duplicate,
-                "both",
-            ),
-            (
-                r#"{"stability_opt_in_list": "http/dup, http"}"#,
-                Duplicate,
-                "dup goes first",
-            ),
-            (
-                r#"{"stability_opt_in_list": "database/dup,rpc,gen_ai_latest_experimental,k8s,"}"#,
-                Stable,
-                "others'",
-            ),
+            (r#"{"stability_opt_in_list": "http/dup"}"#, Duplicate, "both"),
+            (r#"{"stability_opt_in_list": "http/dup, http"}"#, Duplicate, "dup goes first"),
+            (r#"{"stability_opt_in_list": "database/dup,rpc,gen_ai_latest_experimental,k8s,"}"#, Stable, "others'"),
             (r#"{"stability_opt_in_list": null}"#, Stable, "null"),
             (
                 r#"{"http": {"semconv": {"version": 1, "dual_emit": true, "experimental": false}}}"#,
@@ -325,18 +253,13 @@ mod tests {
     #[test]
     fn sensitive_parameters_are_a_full_override() {
         let with = |list: &str| {
-            general(&format!(
-                r#"{{"sanitization": {{"url": {{"sensitive_query_parameters": {list}}}}}}}"#
-            ))
+            general(&format!(r#"{{"sanitization": {{"url": {{"sensitive_query_parameters": {list}}}}}}}"#))
         };
         assert_eq!(
             general("{}").sensitive_query_parameters,
             ["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature"]
         );
-        assert_eq!(
-            with(r#"["token", "Token", "token"]"#).sensitive_query_parameters,
-            ["token", "Token"]
-        );
+        assert_eq!(with(r#"["token", "Token", "token"]"#).sensitive_query_parameters, ["token", "Token"]);
         assert!(with("[]").sensitive_query_parameters.is_empty());
     }
 
@@ -406,30 +329,10 @@ mod tests {
                 "a string",
                 "a list",
             ),
-            (
-                r#"{"general": {"db": []}}"#,
-                ".general.db",
-                "an object",
-                "type",
-            ),
-            (
-                r#"{"general": {"https": {}}}"#,
-                ".general.https",
-                "did you mean \"http\"",
-                "mistyped",
-            ),
-            (
-                r#"{"java": null}"#,
-                ".java",
-                "an object",
-                "the schema takes no null",
-            ),
-            (
-                r#"{"kotlin": {}}"#,
-                ".kotlin",
-                "no such key",
-                "no such language",
-            ),
+            (r#"{"general": {"db": []}}"#, ".general.db", "an object", "type"),
+            (r#"{"general": {"https": {}}}"#, ".general.https", "did you mean \"http\"", "mistyped"),
+            (r#"{"java": null}"#, ".java", "an object", "the schema takes no null"),
+            (r#"{"kotlin": {}}"#, ".kotlin", "no such key", "no such language"),
         ];
         for (text, place, words, why) in cases {
             rejected_for(&section(text), &format!("{AT}{place}"), words, why);

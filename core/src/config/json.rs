@@ -42,10 +42,7 @@ impl Number {
             Self::Integer(integer) => Some(integer),
             Self::Double(double) if double.fract() == 0.0 =>
             {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "the cast saturates, far outside every range"
-                )]
+                #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, far outside every range")]
                 Some(double as i128)
             }
             Self::Double(_) => None,
@@ -55,10 +52,7 @@ impl Number {
     /// The nearest double.
     pub(super) fn as_double(self) -> f64 {
         match self {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "a double attribute takes the nearest double"
-            )]
+            #[expect(clippy::cast_precision_loss, reason = "a double attribute takes the nearest double")]
             Self::Integer(integer) => integer as f64,
             Self::Double(double) => double,
         }
@@ -169,11 +163,7 @@ mod tests {
             ("1e-9", None),
         ];
         for (text, integer) in cases {
-            let Node {
-                value: Value::Number(number),
-                ..
-            } = parse(text.as_bytes()).unwrap()
-            else {
+            let Node { value: Value::Number(number), .. } = parse(text.as_bytes()).unwrap() else {
                 panic!("{text} is a number")
             };
             assert_eq!(number.as_integer(), integer, "{text}");
@@ -188,13 +178,8 @@ mod tests {
 
     #[test]
     fn values_are_numbered_as_they_begin_and_doubled_keys_are_kept() {
-        let Value::Object(members) = parse(br#"{"a": [1, 2], "a": 3}"#).unwrap().value else {
-            panic!("an object")
-        };
-        let found: Vec<_> = members
-            .iter()
-            .map(|(key, node)| (key.as_str(), node.order))
-            .collect();
+        let Value::Object(members) = parse(br#"{"a": [1, 2], "a": 3}"#).unwrap().value else { panic!("an object") };
+        let found: Vec<_> = members.iter().map(|(key, node)| (key.as_str(), node.order)).collect();
         assert_eq!(found, [("a", 1), ("a", 4)]);
     }
 

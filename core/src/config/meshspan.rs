@@ -24,24 +24,15 @@ const KEYS: &[Key] = &[
     not_yet("limits"),
 ];
 
-const ROLES: &[(&str, Role)] = &[
-    ("auto", Role::Auto),
-    ("server", Role::Server),
-    ("client", Role::Client),
-    ("gateway", Role::Gateway),
-];
+const ROLES: &[(&str, Role)] =
+    &[("auto", Role::Auto), ("server", Role::Server), ("client", Role::Client), ("gateway", Role::Gateway)];
 
 /// How many route templates a configuration may have.
 const MOST_ROUTES: usize = 10_000;
 
 impl Default for MeshspanConfig {
     fn default() -> Self {
-        Self {
-            role: Role::Auto,
-            clusters: Clusters::new(),
-            routes: Vec::new(),
-            baggage_attributes: Vec::new(),
-        }
+        Self { role: Role::Auto, clusters: Clusters::new(), routes: Vec::new(), baggage_attributes: Vec::new() }
     }
 }
 
@@ -56,10 +47,7 @@ pub(super) fn read(reader: &Reader<'_>) -> MeshspanConfig {
         if name == NAME {
             config = read_meshspan(&section);
         } else if nearest(name, [NAME]).is_some() {
-            section.report(Problem::UnknownKey {
-                allowed: vec![NAME],
-                nearest: Some(NAME),
-            });
+            section.report(Problem::UnknownKey { allowed: vec![NAME], nearest: Some(NAME) });
         } else {
             section.expect_object();
         }
@@ -72,15 +60,9 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
         return MeshspanConfig::default();
     };
     MeshspanConfig {
-        role: object
-            .nullable("role")
-            .and_then(|role| role.one_of(ROLES))
-            .unwrap_or(Role::Auto),
+        role: object.nullable("role").and_then(|role| role.one_of(ROLES)).unwrap_or(Role::Auto),
         clusters: read_clusters(&object),
-        routes: object
-            .nullable("routes")
-            .map(|routes| read_routes(&routes))
-            .unwrap_or_default(),
+        routes: object.nullable("routes").map(|routes| read_routes(&routes)).unwrap_or_default(),
         baggage_attributes: object
             .nullable("baggage_attributes")
             .map(|keys| read_baggage_keys(&keys))
@@ -123,10 +105,7 @@ fn read_baggage_keys(reader: &Reader<'_>) -> Vec<String> {
 fn read_routes(reader: &Reader<'_>) -> Vec<String> {
     let items = reader.list(0).unwrap_or_default();
     if items.len() > MOST_ROUTES {
-        reader.report(Problem::TooManyItems {
-            found: items.len(),
-            most: MOST_ROUTES,
-        });
+        reader.report(Problem::TooManyItems { found: items.len(), most: MOST_ROUTES });
         return Vec::new();
     }
     let mut routes = Vec::new();
@@ -141,10 +120,7 @@ fn read_routes(reader: &Reader<'_>) -> Vec<String> {
         if first == index {
             routes.push(route);
         } else {
-            item.report(Problem::DuplicateItem {
-                found: item.found(),
-                first,
-            });
+            item.report(Problem::DuplicateItem { found: item.found(), first });
         }
     }
     routes
@@ -170,19 +146,10 @@ pub fn validate_route_template(template: &str) -> Result<(), &'static str> {
 }
 
 fn validate_segment(segment: &str) -> Result<(), &'static str> {
-    if let Some(name) = segment
-        .strip_prefix('{')
-        .and_then(|segment| segment.strip_suffix('}'))
-    {
+    if let Some(name) = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}')) {
         let named = !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
-        return if named {
-            Ok(())
-        } else {
-            Err("{name} with a name made of letters, digits, _, - and .")
-        };
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+        return if named { Ok(()) } else { Err("{name} with a name made of letters, digits, _, - and .") };
     }
     if segment.contains('*') {
         return Err("* only as /** at the end; write {name} for one segment");
@@ -193,10 +160,7 @@ fn validate_segment(segment: &str) -> Result<(), &'static str> {
     if segment.contains(['?', '#']) {
         return Err("a path template, without a query (?) or fragment (#)");
     }
-    if segment
-        .chars()
-        .any(|character| character.is_whitespace() || character.is_control())
-    {
+    if segment.chars().any(|character| character.is_whitespace() || character.is_control()) {
         return Err("a path template without spaces and control characters");
     }
     Ok(())
@@ -204,13 +168,7 @@ fn validate_segment(segment: &str) -> Result<(), &'static str> {
 
 /// Two templates that differ in names alone match the same paths.
 fn without_names(template: &str) -> String {
-    let segments = template.split('/').map(|segment| {
-        if segment.starts_with('{') {
-            "{}"
-        } else {
-            segment
-        }
-    });
+    let segments = template.split('/').map(|segment| if segment.starts_with('{') { "{}" } else { segment });
     segments.collect::<Vec<_>>().join("/")
 }
 
@@ -233,21 +191,13 @@ mod tests {
 
     #[test]
     fn roles() {
-        let cases = [
-            ("auto", Role::Auto),
-            ("server", Role::Server),
-            ("client", Role::Client),
-            ("gateway", Role::Gateway),
-        ];
+        let cases =
+            [("auto", Role::Auto), ("server", Role::Server), ("client", Role::Client), ("gateway", Role::Gateway)];
         for (text, role) in cases {
             assert_eq!(meshspan(&format!(r#"{{"role": "{text}"}}"#)).role, role);
         }
         assert_eq!(meshspan("{}").role, Role::Auto);
-        rejected_at(
-            &section(r#"{"role": "Gateway"}"#),
-            "$.distribution.meshspan.role",
-            "did you mean \"gateway\"",
-        );
+        rejected_at(&section(r#"{"role": "Gateway"}"#), "$.distribution.meshspan.role", "did you mean \"gateway\"");
     }
 
     #[test]
@@ -256,28 +206,10 @@ mod tests {
             r#""tracer_provider": {"processors": [{"simple": {"exporter": {"otlp_grpc": {"endpoint": "http://c:1"}}}}]},
                "distribution": {"meshspan": {"clusters": {"c:1": "mapped", "unused:2": "x"}}}"#,
         );
-        assert_eq!(
-            config.tracer.unwrap().processors[0]
-                .exporter
-                .endpoint
-                .cluster,
-            "mapped"
-        );
-        rejected_at(
-            &section(r#"{"clusters": {"c": "x"}}"#),
-            "$.distribution.meshspan.clusters.c",
-            "with the port",
-        );
-        rejected_at(
-            &section(r#"{"clusters": {"c:1": ""}}"#),
-            "$.distribution.meshspan.clusters[\"c:1\"]",
-            "not empty",
-        );
-        rejected_at(
-            &section(r#"{"clusters": ["c:1"]}"#),
-            "$.distribution.meshspan.clusters",
-            "an object",
-        );
+        assert_eq!(config.tracer.unwrap().processors[0].exporter.endpoint.cluster, "mapped");
+        rejected_at(&section(r#"{"clusters": {"c": "x"}}"#), "$.distribution.meshspan.clusters.c", "with the port");
+        rejected_at(&section(r#"{"clusters": {"c:1": ""}}"#), "$.distribution.meshspan.clusters[\"c:1\"]", "not empty");
+        rejected_at(&section(r#"{"clusters": ["c:1"]}"#), "$.distribution.meshspan.clusters", "an object");
     }
 
     #[test]
@@ -319,54 +251,27 @@ mod tests {
             ("/a\n", "a line break"),
         ];
         for (template, why) in invalid {
-            assert!(
-                validate_route_template(template).is_err(),
-                "{template:?}: {why}"
-            );
+            assert!(validate_route_template(template).is_err(), "{template:?}: {why}");
         }
     }
 
     #[test]
     fn routes_stand_once() {
-        assert_eq!(
-            meshspan(r#"{"routes": ["/b", "/a/{id}", "/a/x"]}"#).routes,
-            ["/b", "/a/{id}", "/a/x"],
-            "in order"
-        );
+        assert_eq!(meshspan(r#"{"routes": ["/b", "/a/{id}", "/a/x"]}"#).routes, ["/b", "/a/{id}", "/a/x"], "in order");
         let path = "$.distribution.meshspan.routes[2]";
-        rejected_at(
-            &section(r#"{"routes": ["/a", "/b/{x}", "/b/{y}"]}"#),
-            path,
-            "the same as item [1]",
-        );
-        rejected_at(
-            &section(r#"{"routes": ["/a", "/b", "/a"]}"#),
-            path,
-            "the same as item [0]",
-        );
-        rejected_at(
-            &section(r#"{"routes": ["/a", "/b", "c"]}"#),
-            path,
-            "begins with /",
-        );
+        rejected_at(&section(r#"{"routes": ["/a", "/b/{x}", "/b/{y}"]}"#), path, "the same as item [1]");
+        rejected_at(&section(r#"{"routes": ["/a", "/b", "/a"]}"#), path, "the same as item [0]");
+        rejected_at(&section(r#"{"routes": ["/a", "/b", "c"]}"#), path, "begins with /");
         let many: Vec<String> = (0..10_001).map(|number| format!("\"/{number}\"")).collect();
-        accepted(&section(&format!(
-            r#"{{"routes": [{}]}}"#,
-            many[1..].join(",")
-        )));
+        accepted(&section(&format!(r#"{{"routes": [{}]}}"#, many[1..].join(","))));
         let path = "$.distribution.meshspan.routes";
-        rejected_at(
-            &section(&format!(r#"{{"routes": [{}]}}"#, many.join(","))),
-            path,
-            "at most 10000",
-        );
+        rejected_at(&section(&format!(r#"{{"routes": [{}]}}"#, many.join(","))), path, "at most 10000");
     }
 
     #[test]
     fn baggage_keys() {
         assert_eq!(
-            meshspan(r#"{"baggage_attributes": ["tenant", "Tenant", "tenant"]}"#)
-                .baggage_attributes,
+            meshspan(r#"{"baggage_attributes": ["tenant", "Tenant", "tenant"]}"#).baggage_attributes,
             ["tenant", "Tenant"]
         );
         rejected_at(
@@ -390,17 +295,9 @@ mod tests {
     #[test]
     fn distributions_of_others_are_theirs() {
         accepted(r#""distribution": {"vendor": {"anything": ["${GOES}"]}}"#);
-        rejected_at(
-            r#""distribution": {"vendor": 1}"#,
-            "$.distribution.vendor",
-            "an object",
-        );
+        rejected_at(r#""distribution": {"vendor": 1}"#, "$.distribution.vendor", "an object");
         rejected_at(r#""distribution": {}"#, "$.distribution", "empty");
-        rejected_at(
-            r#""distribution": {"meshpan": {}}"#,
-            "$.distribution.meshpan",
-            "did you mean \"meshspan\"",
-        );
+        rejected_at(r#""distribution": {"meshpan": {}}"#, "$.distribution.meshpan", "did you mean \"meshspan\"");
         assert_eq!(rejected(r#""distribution": 1"#).len(), 1);
     }
 }

@@ -15,6 +15,7 @@ mod meshspan;
 mod ordered;
 mod pairs;
 mod propagator;
+mod protobuf_struct;
 mod reader;
 mod resource;
 mod sampler;
@@ -82,7 +83,21 @@ impl Config {
         r#"{"otlp_grpc": {"endpoint": "http://collector:4317"}}}}]}}"#,
     );
 
-    /// Reads a configuration: UTF-8 JSON text, as the host hands it over.
+    /// Reads a configuration as the host hands it over: JSON text (a `google.protobuf.StringValue`), or an encoded
+    /// `google.protobuf.Struct`.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    pub fn from_plugin_configuration(bytes: &[u8]) -> Result<Self, ConfigErrors> {
+        // An encoded Struct is never JSON: a control byte follows its first key.
+        let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok();
+        match protobuf_struct::to_json(bytes) {
+            Some(json) if !bytes.is_empty() && !is_json() => Self::from_json(&json),
+            _ => Self::from_json(bytes),
+        }
+    }
+
+    /// Reads a configuration: UTF-8 JSON text.
     ///
     /// # Errors
     /// All that is wrong with it, at once and in document order; a text that is not JSON has one error.
@@ -92,9 +107,7 @@ impl Config {
         }
         let document = json::parse(text).map_err(|error| at_root(syntax(&error)))?;
         let sink = Sink::default();
-        let config = Reader::document(&document, &sink)
-            .object(KEYS)
-            .map(|object| read(&object));
+        let config = Reader::document(&document, &sink).object(KEYS).map(|object| read(&object));
         match (sink.into_errors(), config) {
             (None, Some(config)) => Ok(config),
             (Some(errors), _) => Err(errors),
@@ -105,58 +118,28 @@ impl Config {
 }
 
 fn at_root(problem: Problem) -> ConfigErrors {
-    ConfigErrors::new(
-        vec![ConfigError {
-            path: JsonPath::root(),
-            problem,
-        }],
-        1,
-    )
+    ConfigErrors::new(vec![ConfigError { path: JsonPath::root(), problem }], 1)
 }
 
 fn syntax(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     // The parser repeats the place at the end of its message.
-    let message = text
-        .rsplit_once(" at line ")
-        .map_or(text.as_str(), |(message, _)| message)
-        .to_owned();
-    Problem::Syntax {
-        line: error.line(),
-        column: error.column(),
-        message,
-    }
+    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
+    Problem::Syntax { line: error.line(), column: error.column(), message }
 }
 
 fn read(object: &Object<'_>) -> Config {
     if let Some(version) = object.required("file_format", "\"1.0\" or \"1.1\"") {
         check_file_format(&version);
     }
-    let meshspan = object
-        .optional("distribution")
-        .map(|value| meshspan::read(&value))
-        .unwrap_or_default();
-    let attribute_limits = object
-        .optional("attribute_limits")
-        .map(|value| tracer::read_attribute_limits(&value))
-        .unwrap_or_default();
+    let meshspan = object.optional("distribution").map(|value| meshspan::read(&value)).unwrap_or_default();
+    let attribute_limits =
+        object.optional("attribute_limits").map(|value| tracer::read_attribute_limits(&value)).unwrap_or_default();
     Config {
-        disabled: object
-            .nullable("disabled")
-            .and_then(|value| value.boolean())
-            .unwrap_or(false),
-        log_level: object
-            .nullable("log_level")
-            .and_then(|value| value.one_of(LOG_LEVELS))
-            .unwrap_or(LogLevel::Info),
-        resource: object
-            .optional("resource")
-            .map(|value| resource::read(&value))
-            .unwrap_or_default(),
-        propagators: object
-            .optional("propagator")
-            .map(|value| propagator::read(&value))
-            .unwrap_or_default(),
+        disabled: object.nullable("disabled").and_then(|value| value.boolean()).unwrap_or(false),
+        log_level: object.nullable("log_level").and_then(|value| value.one_of(LOG_LEVELS)).unwrap_or(LogLevel::Info),
+        resource: object.optional("resource").map(|value| resource::read(&value)).unwrap_or_default(),
+        propagators: object.optional("propagator").map(|value| propagator::read(&value)).unwrap_or_default(),
         tracer: object
             .optional("tracer_provider")
             .and_then(|value| tracer::read(&value, attribute_limits, &meshspan.clusters)),
@@ -171,9 +154,7 @@ fn read(object: &Object<'_>) -> Config {
 /// The format is known by major and minor version. Pre-releases ("1.0-rc.2") had keys of their own.
 fn check_file_format(reader: &Reader<'_>) {
     if !reader.is_string() {
-        return reader
-            .wrong_type("a string, in quotes: \"1.0\" or \"1.1\"")
-            .unwrap_or_default();
+        return reader.wrong_type("a string, in quotes: \"1.0\" or \"1.1\"").unwrap_or_default();
     }
     let Some(version) = reader.text() else { return };
     if FILE_FORMATS.contains(&version.as_str()) {
@@ -181,9 +162,7 @@ fn check_file_format(reader: &Reader<'_>) {
     }
     let release = version.split_once(['-', '+']).map(|(release, _)| release);
     reader.report_malformed(match release {
-        Some(release) if FILE_FORMATS.contains(&release) => {
-            "a released format, \"1.0\" or \"1.1\", without a meta tag"
-        }
+        Some(release) if FILE_FORMATS.contains(&release) => "a released format, \"1.0\" or \"1.1\", without a meta tag",
         _ => "a format that this version knows: \"1.0\" or \"1.1\"",
     });
 }

@@ -12,10 +12,7 @@ pub(super) struct OrderedMap<V> {
 
 impl<V> OrderedMap<V> {
     pub(super) fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            positions: BTreeMap::new(),
-        }
+        Self { entries: Vec::new(), positions: BTreeMap::new() }
     }
 
     /// Sets `name` to `value`. A name that is there keeps its place and takes the new value.
@@ -55,10 +52,7 @@ pub(super) fn unique(names: impl IntoIterator<Item = String>) -> Vec<String> {
     for name in names {
         map.set(name, ());
     }
-    map.into_entries()
-        .into_iter()
-        .map(|(name, ())| name)
-        .collect()
+    map.into_entries().into_iter().map(|(name, ())| name).collect()
 }
 
 #[cfg(test)]
@@ -80,10 +74,7 @@ mod tests {
         }
         map.append_missing(lower);
         let entries = map.into_entries();
-        let entries: Vec<_> = entries
-            .iter()
-            .map(|(name, value)| (name.as_str(), *value))
-            .collect();
+        let entries: Vec<_> = entries.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         assert_eq!(entries, [("a", 3), ("b", 2), ("c", 4)]);
     }
 

@@ -29,11 +29,7 @@ pub(super) fn read_pairs(reader: &Reader<'_>) -> Vec<Pair> {
             continue;
         }
         match parse_pair(entry) {
-            Ok((name, value)) => pairs.push(Pair {
-                position,
-                name,
-                value,
-            }),
+            Ok((name, value)) => pairs.push(Pair { position, name, value }),
             Err(allowed) => report_entry(reader, position, entry, allowed),
         }
     }
@@ -42,11 +38,7 @@ pub(super) fn read_pairs(reader: &Reader<'_>) -> Vec<Pair> {
 
 /// Reports one entry of a comma-separated text, by its position and (unless it may be secret) its text.
 pub(super) fn report_entry(reader: &Reader<'_>, position: usize, entry: &str, allowed: &str) {
-    reader.report(Problem::MalformedEntry {
-        position,
-        found: reader.found_text(entry),
-        allowed: allowed.to_owned(),
-    });
+    reader.report(Problem::MalformedEntry { position, found: reader.found_text(entry), allowed: allowed.to_owned() });
 }
 
 fn parse_pair(entry: &str) -> Result<(String, String), &'static str> {
@@ -66,13 +58,8 @@ fn percent_decode(text: &str) -> Result<String, &'static str> {
             decoded.push(byte);
             continue;
         }
-        let digits = bytes
-            .next()
-            .zip(bytes.next())
-            .map(|(high, low)| [high, low]);
-        let byte = digits
-            .and_then(|digits| hex::parse_any_case(&digits))
-            .and_then(|byte| u8::try_from(byte).ok());
+        let digits = bytes.next().zip(bytes.next()).map(|(high, low)| [high, low]);
+        let byte = digits.and_then(|digits| hex::parse_any_case(&digits)).and_then(|byte| u8::try_from(byte).ok());
         decoded.push(byte.ok_or("name=value where each % is followed by two hexadecimal digits")?);
     }
     String::from_utf8(decoded).map_err(|_| "name=value whose percent-encoded bytes are UTF-8")
@@ -98,11 +85,7 @@ mod tests {
             ("a=ä+b", ("a", "ä+b"), "what need not be decoded"),
         ];
         for (text, (name, value), why) in valid {
-            assert_eq!(
-                parse_pair(text),
-                Ok((name.to_owned(), value.to_owned())),
-                "{why}"
-            );
+            assert_eq!(parse_pair(text), Ok((name.to_owned(), value.to_owned())), "{why}");
         }
         let invalid = [
             ("a", "no ="),

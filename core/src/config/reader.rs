@@ -55,26 +55,17 @@ enum Support {
 
 /// A key that this version reads.
 pub(super) const fn built(name: &'static str) -> Key {
-    Key {
-        name,
-        support: Support::Built,
-    }
+    Key { name, support: Support::Built }
 }
 
 /// A key of the contract that a later version reads.
 pub(super) const fn not_yet(name: &'static str) -> Key {
-    Key {
-        name,
-        support: Support::NotYetBuilt,
-    }
+    Key { name, support: Support::NotYetBuilt }
 }
 
 /// A key of the standard that a proxy cannot offer, and what to use instead.
 pub(super) const fn not_offered(name: &'static str, instead: &'static str) -> Key {
-    Key {
-        name,
-        support: Support::NotOffered { instead },
-    }
+    Key { name, support: Support::NotOffered { instead } }
 }
 
 impl Key {
@@ -90,10 +81,7 @@ impl Key {
 
 /// The names that are worth listing as allowed.
 fn allowed_names(keys: &'static [Key]) -> Vec<&'static str> {
-    keys.iter()
-        .filter(|key| matches!(key.support, Support::Built))
-        .map(|key| key.name)
-        .collect()
+    keys.iter().filter(|key| matches!(key.support, Support::Built)).map(|key| key.name).collect()
 }
 
 fn nearest_name(found: &str, keys: &'static [Key]) -> Option<&'static str> {
@@ -113,33 +101,19 @@ pub(super) struct Reader<'d> {
 impl<'d> Reader<'d> {
     /// The whole document. Reports the keys that stand twice, anywhere in it.
     pub(super) fn document(node: &'d Node, sink: &'d Sink) -> Self {
-        let reader = Self {
-            node,
-            path: JsonPath::root(),
-            secret: false,
-            sink,
-        };
+        let reader = Self { node, path: JsonPath::root(), secret: false, sink };
         reader.report_duplicate_keys();
         reader
     }
 
     /// Reports that something is wrong with this value.
     pub(super) fn report(&self, problem: Problem) {
-        self.sink.push(
-            self.node.order,
-            ConfigError {
-                path: self.path.clone(),
-                problem,
-            },
-        );
+        self.sink.push(self.node.order, ConfigError { path: self.path.clone(), problem });
     }
 
     /// Reports a text with its own grammar that does not follow it.
     pub(super) fn report_malformed(&self, allowed: impl Into<String>) {
-        self.report(Problem::Malformed {
-            found: self.found(),
-            allowed: allowed.into(),
-        });
+        self.report(Problem::Malformed { found: self.found(), allowed: allowed.into() });
     }
 
     /// The value as an error shows it.
@@ -159,10 +133,7 @@ impl<'d> Reader<'d> {
     /// A part of this value as an error shows it.
     pub(super) fn found_text(&self, text: &str) -> String {
         if self.secret {
-            format!(
-                "a string with {} (not shown)",
-                count(text.chars().count(), "character")
-            )
+            format!("a string with {} (not shown)", count(text.chars().count(), "character"))
         } else {
             quote(text)
         }
@@ -170,10 +141,7 @@ impl<'d> Reader<'d> {
 
     /// The same value, never to be shown.
     pub(super) fn kept_secret(&self) -> Self {
-        Self {
-            secret: true,
-            ..self.clone()
-        }
+        Self { secret: true, ..self.clone() }
     }
 
     pub(super) fn is_null(&self) -> bool {
@@ -194,9 +162,7 @@ impl<'d> Reader<'d> {
             return self.wrong_type("a string");
         };
         let Some(text) = without_substitution(text) else {
-            self.report(Problem::Substitution {
-                found: self.found(),
-            });
+            self.report(Problem::Substitution { found: self.found() });
             return None;
         };
         Some(text.into_owned())
@@ -214,11 +180,7 @@ impl<'d> Reader<'d> {
 
     /// One of the words of `table`, and what it stands for.
     pub(super) fn one_of<T: Copy>(&self, table: &[(&'static str, T)]) -> Option<T> {
-        let text = if self.is_string() {
-            self.text()?
-        } else {
-            String::new()
-        };
+        let text = if self.is_string() { self.text()? } else { String::new() };
         let words = table.iter().map(|(word, _)| *word);
         let found = table.iter().find(|(word, _)| *word == text);
         if found.is_none() {
@@ -245,23 +207,14 @@ impl<'d> Reader<'d> {
     {
         let (least, most): (i128, i128) = ((*range.start()).into(), (*range.end()).into());
         let allowed = || {
-            if least == most {
-                format!("the integer {least}")
-            } else {
-                format!("an integer from {least} to {most}")
-            }
+            if least == most { format!("the integer {least}") } else { format!("an integer from {least} to {most}") }
         };
         let Value::Number(number) = self.node.value else {
             return self.wrong_type(&allowed());
         };
-        let integer = number
-            .as_integer()
-            .filter(|integer| (least..=most).contains(integer));
+        let integer = number.as_integer().filter(|integer| (least..=most).contains(integer));
         let Some(integer) = integer.and_then(|integer| T::try_from(integer).ok()) else {
-            self.report(Problem::OutOfRange {
-                found: self.found(),
-                allowed: allowed(),
-            });
+            self.report(Problem::OutOfRange { found: self.found(), allowed: allowed() });
             return None;
         };
         Some(integer)
@@ -282,10 +235,7 @@ impl<'d> Reader<'d> {
         };
         let ratio = number.as_double();
         if !(0.0..=1.0).contains(&ratio) {
-            self.report(Problem::OutOfRange {
-                found: self.found(),
-                allowed: "a number from 0 to 1".to_owned(),
-            });
+            self.report(Problem::OutOfRange { found: self.found(), allowed: "a number from 0 to 1".to_owned() });
             return None;
         }
         Some(ratio)
@@ -297,10 +247,7 @@ impl<'d> Reader<'d> {
             return self.wrong_type("a list");
         };
         if items.len() < least {
-            self.report(Problem::TooFewItems {
-                found: items.len(),
-                least,
-            });
+            self.report(Problem::TooFewItems { found: items.len(), least });
             return None;
         }
         let readers = items.iter().enumerate().map(|(index, node)| Self {
@@ -327,28 +274,19 @@ impl<'d> Reader<'d> {
                 // A null is as good as leaving the key out.
                 Some(_) if member.is_null() => None,
                 Some(key) => key.problem(),
-                None => Some(Problem::UnknownKey {
-                    allowed: allowed_names(keys),
-                    nearest: nearest_name(name, keys),
-                }),
+                None => Some(Problem::UnknownKey { allowed: allowed_names(keys), nearest: nearest_name(name, keys) }),
             };
             if let Some(problem) = problem {
                 member.report(problem);
             }
         }
-        Some(Object {
-            reader: self.clone(),
-            keys,
-        })
+        Some(Object { reader: self.clone(), keys })
     }
 
     /// Like [`Self::object`]; null stands for an object without keys.
     pub(super) fn object_or_null(&self, keys: &'static [Key]) -> Option<Object<'d>> {
         if self.is_null() {
-            return Some(Object {
-                reader: self.clone(),
-                keys,
-            });
+            return Some(Object { reader: self.clone(), keys });
         }
         if !matches!(self.node.value, Value::Object(_)) {
             return self.wrong_type("an object or null");
@@ -358,31 +296,19 @@ impl<'d> Reader<'d> {
 
     /// An object with exactly one key, which names a component of `keys`; its value is the component's own
     /// configuration.
-    pub(super) fn component(
-        &self,
-        kind: &'static str,
-        keys: &'static [Key],
-    ) -> Option<(&'static str, Self)> {
+    pub(super) fn component(&self, kind: &'static str, keys: &'static [Key]) -> Option<(&'static str, Self)> {
         let Value::Object(members) = &self.node.value else {
             return self.wrong_type(&format!("an object whose one key names the {kind}"));
         };
         let [_] = members.as_slice() else {
             let allowed = allowed_names(keys);
-            self.report(Problem::NotOneComponent {
-                kind,
-                found: members.len(),
-                allowed,
-            });
+            self.report(Problem::NotOneComponent { kind, found: members.len(), allowed });
             return None;
         };
         let (name, member) = self.members().next()?;
         let Some(key) = keys.iter().find(|key| key.name == name) else {
             let nearest = nearest_name(name, keys);
-            member.report(Problem::UnknownComponent {
-                kind,
-                allowed: allowed_names(keys),
-                nearest,
-            });
+            member.report(Problem::UnknownComponent { kind, allowed: allowed_names(keys), nearest });
             return None;
         };
         if let Some(problem) = key.problem() {
@@ -394,9 +320,7 @@ impl<'d> Reader<'d> {
 
     /// The members of an object in document order; none if this is not an object.
     pub(super) fn members(&self) -> impl Iterator<Item = (&'d str, Self)> {
-        self.entries()
-            .iter()
-            .map(|(name, node)| (name.as_str(), self.member(name, node)))
+        self.entries().iter().map(|(name, node)| (name.as_str(), self.member(name, node)))
     }
 
     fn entries(&self) -> &'d [(String, Node)] {
@@ -426,13 +350,8 @@ impl<'d> Reader<'d> {
     pub(super) fn wrong_type<T>(&self, allowed: &str) -> Option<T> {
         let found = self.found();
         self.report(match &self.node.value {
-            Value::String(text) if without_substitution(text).is_none() => {
-                Problem::Substitution { found }
-            }
-            _ => Problem::WrongType {
-                found,
-                allowed: allowed.to_owned(),
-            },
+            Value::String(text) if without_substitution(text).is_none() => Problem::Substitution { found },
+            _ => Problem::WrongType { found, allowed: allowed.to_owned() },
         });
         None
     }
@@ -447,11 +366,7 @@ impl<'d> Reader<'d> {
         }
         if let Value::List(items) = &self.node.value {
             for (index, node) in items.iter().enumerate() {
-                let item = Self {
-                    node,
-                    path: self.path.index(index),
-                    ..self.clone()
-                };
+                let item = Self { node, path: self.path.index(index), ..self.clone() };
                 item.report_duplicate_keys();
             }
         }
@@ -467,10 +382,7 @@ pub(super) struct Object<'d> {
 impl<'d> Object<'d> {
     /// The value under `key`, if the key is there; null is passed on, for the value's own check.
     pub(super) fn optional(&self, key: &'static str) -> Option<Reader<'d>> {
-        debug_assert!(
-            self.keys.iter().any(|known| known.name == key),
-            "{key} is not in its table"
-        );
+        debug_assert!(self.keys.iter().any(|known| known.name == key), "{key} is not in its table");
         let mut entries = self.reader.entries().iter();
         let (name, node) = entries.find(|(name, _)| name == key)?;
         Some(self.reader.member(name, node))
@@ -533,63 +445,35 @@ mod tests {
             ("a$b", Some("a$b"), "a lone dollar is itself"),
             ("$$", Some("$"), "escaped"),
             ("$$$$", Some("$$"), "escaped twice"),
-            (
-                "$${A}",
-                Some("${A}"),
-                "an escaped dollar begins no substitution",
-            ),
+            ("$${A}", Some("${A}"), "an escaped dollar begins no substitution"),
             ("${A", Some("${A"), "not closed"),
             ("$A", Some("$A"), "braces are needed"),
             ("${A}", None, "a substitution"),
             ("x-${env:A:-default}-y", None, "with a prefix and a default"),
             ("$$${A}", None, "an escaped dollar, then a substitution"),
-            (
-                "${}",
-                None,
-                "an invalid reference is an error in a file, too",
-            ),
+            ("${}", None, "an invalid reference is an error in a file, too"),
         ];
         for (text, expected, why) in cases {
-            assert_eq!(
-                without_substitution(text).as_deref(),
-                expected,
-                "{text}: {why}"
-            );
+            assert_eq!(without_substitution(text).as_deref(), expected, "{text}: {why}");
         }
     }
 
     #[test]
     fn a_substitution_is_told_apart_from_a_wrong_type() {
-        rejected_at(
-            r#""disabled": "${OTEL_SDK_DISABLED}""#,
-            "$.disabled",
-            "environment variables",
-        );
-        rejected_at(
-            r#""log_level": "${LEVEL:-info}""#,
-            "$.log_level",
-            "environment variables",
-        );
+        rejected_at(r#""disabled": "${OTEL_SDK_DISABLED}""#, "$.disabled", "environment variables");
+        rejected_at(r#""log_level": "${LEVEL:-info}""#, "$.log_level", "environment variables");
     }
 
     #[test]
     fn an_escaped_dollar_is_one() {
-        let config =
-            accepted(r#""resource": {"attributes": [{"name": "price", "value": "$${5}"}]}"#);
-        let crate::attribute::AttributeValue::String(value) = &config.resource.attributes[0].value
-        else {
-            panic!()
-        };
+        let config = accepted(r#""resource": {"attributes": [{"name": "price", "value": "$${5}"}]}"#);
+        let crate::attribute::AttributeValue::String(value) = &config.resource.attributes[0].value else { panic!() };
         assert_eq!(value, "${5}");
     }
 
     #[test]
     fn a_key_that_stands_twice_is_an_error_even_in_a_section_of_others() {
-        rejected_at(
-            r#""disabled": true, "disabled": false"#,
-            "$.disabled",
-            "more than once",
-        );
+        rejected_at(r#""disabled": true, "disabled": false"#, "$.disabled", "more than once");
         rejected_at(
             r#""instrumentation/development": {"java": {"a": {"b": [{"c": 1, "c": 1}]}}}"#,
             "$[\"instrumentation/development\"].java.a.b[0].c",
@@ -599,22 +483,9 @@ mod tests {
 
     #[test]
     fn errors_come_in_document_order() {
-        let errors = rejected(
-            r#""a": 1, "tracer_provider": {"processors": 1, "b": 1}, "distribution": {"c": 1}, "d": 1"#,
-        );
-        let paths: Vec<_> = errors
-            .iter()
-            .map(|error| error.split(':').next().unwrap())
-            .collect();
-        assert_eq!(
-            paths,
-            [
-                "$.a",
-                "$.tracer_provider.processors",
-                "$.tracer_provider.b",
-                "$.distribution.c",
-                "$.d"
-            ]
-        );
+        let errors =
+            rejected(r#""a": 1, "tracer_provider": {"processors": 1, "b": 1}, "distribution": {"c": 1}, "d": 1"#);
+        let paths: Vec<_> = errors.iter().map(|error| error.split(':').next().unwrap()).collect();
+        assert_eq!(paths, ["$.a", "$.tracer_provider.processors", "$.tracer_provider.b", "$.distribution.c", "$.d"]);
     }
 }

@@ -6,12 +6,8 @@ use super::pairs::read_pairs;
 use super::reader::{Key, Reader, built, not_offered};
 use crate::attribute::{Attribute, AttributeValue};
 
-const KEYS: &[Key] = &[
-    built("attributes"),
-    built("attributes_list"),
-    built("schema_url"),
-    built("detection/development"),
-];
+const KEYS: &[Key] =
+    &[built("attributes"), built("attributes_list"), built("schema_url"), built("detection/development")];
 
 const DETECTION_KEYS: &[Key] = &[
     built("detectors"),
@@ -70,11 +66,7 @@ pub(super) fn read(reader: &Reader<'_>) -> ResourceConfig {
         check_detection(&detection);
     }
     let mut attributes = OrderedMap::new();
-    for entry in object
-        .optional("attributes")
-        .and_then(|list| list.list(1))
-        .unwrap_or_default()
-    {
+    for entry in object.optional("attributes").and_then(|list| list.list(1)).unwrap_or_default() {
         if let Some((name, value)) = read_entry(&entry) {
             attributes.set(name, value);
         }
@@ -87,32 +79,20 @@ pub(super) fn read(reader: &Reader<'_>) -> ResourceConfig {
         attributes.append_missing(listed);
     }
     ResourceConfig {
-        attributes: attributes
-            .into_entries()
-            .into_iter()
-            .map(|(name, value)| Attribute { name, value })
-            .collect(),
-        schema_url: object
-            .nullable("schema_url")
-            .and_then(|url| url.text())
-            .filter(|url| !url.is_empty()),
+        attributes: attributes.into_entries().into_iter().map(|(name, value)| Attribute { name, value }).collect(),
+        schema_url: object.nullable("schema_url").and_then(|url| url.text()).filter(|url| !url.is_empty()),
     }
 }
 
 /// An entry of `attributes`; `None` if it is wrong, or if its value is null, which says to ignore it.
 fn read_entry(reader: &Reader<'_>) -> Option<(String, AttributeValue)> {
     let object = reader.object(ENTRY_KEYS)?;
-    let name = object
-        .required("name", "a string")
-        .and_then(|name| name.non_empty_text());
+    let name = object.required("name", "a string").and_then(|name| name.non_empty_text());
     let kind = match object.nullable("type") {
         Some(kind) => kind.one_of(TYPES),
         None => Some(Type::One(Scalar::String)),
     };
-    let value = object.required(
-        "value",
-        "a value of the entry's type, or null to ignore the entry",
-    )?;
+    let value = object.required("value", "a value of the entry's type, or null to ignore the entry")?;
     let kind = kind?;
     if value.is_null() {
         return None;
@@ -127,18 +107,12 @@ fn read_value(reader: &Reader<'_>, kind: Type) -> Option<AttributeValue> {
         Type::One(Scalar::Bool) => AttributeValue::Bool(reader.boolean()?),
         Type::One(Scalar::Int) => AttributeValue::Int(reader.integer(i64::MIN..=i64::MAX)?),
         Type::One(Scalar::Double) => AttributeValue::Double(reader.double()?),
-        Type::Array(Scalar::String) => {
-            AttributeValue::StringArray(read_items(reader, Reader::text)?)
+        Type::Array(Scalar::String) => AttributeValue::StringArray(read_items(reader, Reader::text)?),
+        Type::Array(Scalar::Bool) => AttributeValue::BoolArray(read_items(reader, Reader::boolean)?),
+        Type::Array(Scalar::Int) => {
+            AttributeValue::IntArray(read_items(reader, |item| item.integer(i64::MIN..=i64::MAX))?)
         }
-        Type::Array(Scalar::Bool) => {
-            AttributeValue::BoolArray(read_items(reader, Reader::boolean)?)
-        }
-        Type::Array(Scalar::Int) => AttributeValue::IntArray(read_items(reader, |item| {
-            item.integer(i64::MIN..=i64::MAX)
-        })?),
-        Type::Array(Scalar::Double) => {
-            AttributeValue::DoubleArray(read_items(reader, Reader::double)?)
-        }
+        Type::Array(Scalar::Double) => AttributeValue::DoubleArray(read_items(reader, Reader::double)?),
     })
 }
 
@@ -147,15 +121,10 @@ fn read_string(reader: &Reader<'_>) -> Option<String> {
     if reader.is_string() {
         return reader.text();
     }
-    reader.wrong_type(
-        "a string, unless the entry's \"type\" says otherwise (int, double, bool, string_array, …)",
-    )
+    reader.wrong_type("a string, unless the entry's \"type\" says otherwise (int, double, bool, string_array, …)")
 }
 
-fn read_items<'d, T>(
-    reader: &Reader<'d>,
-    read: impl Fn(&Reader<'d>) -> Option<T>,
-) -> Option<Vec<T>> {
+fn read_items<'d, T>(reader: &Reader<'d>, read: impl Fn(&Reader<'d>) -> Option<T>) -> Option<Vec<T>> {
     Some(reader.list(1)?.iter().filter_map(read).collect())
 }
 
@@ -164,11 +133,7 @@ fn check_detection(reader: &Reader<'_>) {
     let Some(object) = reader.object(DETECTION_KEYS) else {
         return;
     };
-    for detector in object
-        .optional("detectors")
-        .and_then(|list| list.list(1))
-        .unwrap_or_default()
-    {
+    for detector in object.optional("detectors").and_then(|list| list.list(1)).unwrap_or_default() {
         if let Some((_, settings)) = detector.component("resource detector", DETECTORS) {
             settings.object_or_null(&[]);
         }
@@ -185,12 +150,7 @@ mod tests {
 
     fn attributes(section: &str) -> Vec<(String, Value)> {
         let config = accepted(&format!("\"resource\": {section}"));
-        config
-            .resource
-            .attributes
-            .into_iter()
-            .map(|Attribute { name, value }| (name, value))
-            .collect()
+        config.resource.attributes.into_iter().map(|Attribute { name, value }| (name, value)).collect()
     }
 
     fn entry(value: &str) -> String {
@@ -202,139 +162,49 @@ mod tests {
         let cases = [
             (r#""value": "x""#, Value::String("x".into())),
             (r#""value": "x", "type": null"#, Value::String("x".into())),
-            (
-                r#""value": "", "type": "string""#,
-                Value::String(String::new()),
-            ),
+            (r#""value": "", "type": "string""#, Value::String(String::new())),
             (r#""value": true, "type": "bool""#, Value::Bool(true)),
             (r#""value": 7, "type": "int""#, Value::Int(7)),
             (r#""value": 7.0, "type": "int""#, Value::Int(7)),
-            (
-                r#""value": -9223372036854775808, "type": "int""#,
-                Value::Int(i64::MIN),
-            ),
+            (r#""value": -9223372036854775808, "type": "int""#, Value::Int(i64::MIN)),
             (r#""value": 7, "type": "double""#, Value::Double(7.0)),
             (r#""value": 1.5, "type": "double""#, Value::Double(1.5)),
-            (
-                r#""value": ["x", "y"], "type": "string_array""#,
-                Value::StringArray(vec!["x".into(), "y".into()]),
-            ),
-            (
-                r#""value": [true], "type": "bool_array""#,
-                Value::BoolArray(vec![true]),
-            ),
-            (
-                r#""value": [1, 2.0], "type": "int_array""#,
-                Value::IntArray(vec![1, 2]),
-            ),
-            (
-                r#""value": [1, 2.5], "type": "double_array""#,
-                Value::DoubleArray(vec![1.0, 2.5]),
-            ),
+            (r#""value": ["x", "y"], "type": "string_array""#, Value::StringArray(vec!["x".into(), "y".into()])),
+            (r#""value": [true], "type": "bool_array""#, Value::BoolArray(vec![true])),
+            (r#""value": [1, 2.0], "type": "int_array""#, Value::IntArray(vec![1, 2])),
+            (r#""value": [1, 2.5], "type": "double_array""#, Value::DoubleArray(vec![1.0, 2.5])),
         ];
         for (text, value) in cases {
-            assert_eq!(
-                accepted(&entry(text)).resource.attributes[0].value,
-                value,
-                "{text}"
-            );
+            assert_eq!(accepted(&entry(text)).resource.attributes[0].value, value, "{text}");
         }
     }
 
     #[test]
     fn values_of_other_types_are_errors() {
         let cases = [
-            (
-                r#""value": 7"#,
-                ".value",
-                "\"type\"",
-                "no type stated means string",
-            ),
-            (
-                r#""value": "7", "type": "int""#,
-                ".value",
-                "an integer",
-                "text for an int",
-            ),
-            (
-                r#""value": 7.5, "type": "int""#,
-                ".value",
-                "out of range",
-                "not whole",
-            ),
-            (
-                r#""value": 9223372036854775808, "type": "int""#,
-                ".value",
-                "out of range",
-                "beyond 64 bits",
-            ),
-            (
-                r#""value": 1, "type": "bool""#,
-                ".value",
-                "true or false",
-                "number for a bool",
-            ),
-            (
-                r#""value": "x", "type": "string_array""#,
-                ".value",
-                "a list",
-                "one for many",
-            ),
-            (
-                r#""value": [], "type": "string_array""#,
-                ".value",
-                "at least 1",
-                "an empty list",
-            ),
-            (
-                r#""value": ["x", 1], "type": "string_array""#,
-                ".value[1]",
-                "a string",
-                "mixed",
-            ),
-            (
-                r#""value": [null], "type": "int_array""#,
-                ".value[0]",
-                "an integer",
-                "null inside",
-            ),
-            (
-                r#""value": 1, "type": "integer""#,
-                ".type",
-                "allowed: string, bool",
-                "no such type",
-            ),
+            (r#""value": 7"#, ".value", "\"type\"", "no type stated means string"),
+            (r#""value": "7", "type": "int""#, ".value", "an integer", "text for an int"),
+            (r#""value": 7.5, "type": "int""#, ".value", "out of range", "not whole"),
+            (r#""value": 9223372036854775808, "type": "int""#, ".value", "out of range", "beyond 64 bits"),
+            (r#""value": 1, "type": "bool""#, ".value", "true or false", "number for a bool"),
+            (r#""value": "x", "type": "string_array""#, ".value", "a list", "one for many"),
+            (r#""value": [], "type": "string_array""#, ".value", "at least 1", "an empty list"),
+            (r#""value": ["x", 1], "type": "string_array""#, ".value[1]", "a string", "mixed"),
+            (r#""value": [null], "type": "int_array""#, ".value[0]", "an integer", "null inside"),
+            (r#""value": 1, "type": "integer""#, ".type", "allowed: string, bool", "no such type"),
             (r#""type": "int""#, "", "\"value\" is missing", "no value"),
-            (
-                r#""value": {"x": 1}"#,
-                ".value",
-                "an object with 1 key",
-                "an object",
-            ),
+            (r#""value": {"x": 1}"#, ".value", "an object with 1 key", "an object"),
         ];
         for (text, place, words, why) in cases {
-            rejected_for(
-                &entry(text),
-                &format!("$.resource.attributes[0]{place}"),
-                words,
-                why,
-            );
+            rejected_for(&entry(text), &format!("$.resource.attributes[0]{place}"), words, why);
         }
         rejected_at(
             r#""resource": {"attributes": [{"name": "", "value": "x"}]}"#,
             "$.resource.attributes[0].name",
             "not empty",
         );
-        rejected_at(
-            r#""resource": {"attributes": []}"#,
-            "$.resource.attributes",
-            "at least 1",
-        );
-        rejected_at(
-            r#""resource": null"#,
-            "$.resource",
-            "found null; allowed is an object",
-        );
+        rejected_at(r#""resource": {"attributes": []}"#, "$.resource.attributes", "at least 1");
+        rejected_at(r#""resource": null"#, "$.resource", "found null; allowed is an object");
     }
 
     #[test]
@@ -345,44 +215,25 @@ mod tests {
                 {"name": "ignored", "value": null}, {"name": "a", "value": 2, "type": "int"}]}"#,
         );
         let text = |text: &str| Value::String(text.to_owned());
-        let expected = [
-            ("a", Value::Int(2)),
-            ("b", text("entry")),
-            ("c", text("list")),
-        ];
-        assert_eq!(
-            found,
-            expected.map(|(name, value)| (name.to_owned(), value))
-        );
+        let expected = [("a", Value::Int(2)), ("b", text("entry")), ("c", text("list"))];
+        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value)));
     }
 
     #[test]
     fn a_wrong_entry_of_the_list_is_named() {
         let path = "$.resource.attributes_list";
-        rejected_at(
-            r#""resource": {"attributes_list": "a=1,b"}"#,
-            path,
-            "entry 2 is \"b\"; allowed is name=value",
-        );
-        assert_eq!(
-            rejected(r#""resource": {"attributes_list": "a,b,c=%"}"#).len(),
-            3,
-            "all of them"
-        );
+        rejected_at(r#""resource": {"attributes_list": "a=1,b"}"#, path, "entry 2 is \"b\"; allowed is name=value");
+        assert_eq!(rejected(r#""resource": {"attributes_list": "a,b,c=%"}"#).len(), 3, "all of them");
         assert!(attributes(r#"{"attributes_list": null, "schema_url": null}"#).is_empty());
     }
 
     #[test]
     fn detection_is_what_a_proxy_can_detect() {
         accepted(r#""resource": {"detection/development": {}}"#);
-        accepted(
-            r#""resource": {"detection/development": {"detectors": [{"service": {}}, {"service": null}]}}"#,
-        );
+        accepted(r#""resource": {"detection/development": {"detectors": [{"service": {}}, {"service": null}]}}"#);
         for detector in ["container", "host", "process"] {
             rejected_at(
-                &format!(
-                    r#""resource": {{"detection/development": {{"detectors": [{{"{detector}": null}}]}}}}"#
-                ),
+                &format!(r#""resource": {{"detection/development": {{"detectors": [{{"{detector}": null}}]}}}}"#),
                 &format!("$.resource[\"detection/development\"].detectors[0].{detector}"),
                 "metadata",
             );

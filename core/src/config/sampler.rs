@@ -60,12 +60,8 @@ fn read_level(reader: &Reader<'_>, level: u32) -> Option<SamplerConfig> {
     }
     let (name, settings) = reader.component("sampler", SAMPLERS)?;
     match name {
-        "always_on" => settings
-            .object_or_null(&[])
-            .map(|_| SamplerConfig::AlwaysOn),
-        "always_off" => settings
-            .object_or_null(&[])
-            .map(|_| SamplerConfig::AlwaysOff),
+        "always_on" => settings.object_or_null(&[]).map(|_| SamplerConfig::AlwaysOn),
+        "always_off" => settings.object_or_null(&[]).map(|_| SamplerConfig::AlwaysOff),
         "trace_id_ratio_based" => {
             let ratio = match settings.object_or_null(RATIO_KEYS)?.nullable("ratio") {
                 Some(ratio) => ratio.ratio()?,
@@ -82,28 +78,13 @@ fn read_parent_based(reader: &Reader<'_>, level: u32) -> Option<SamplerConfig> {
     let mut parent_based = ParentBasedConfig::default();
     let branches = [
         ("root", &mut parent_based.root),
-        (
-            "remote_parent_sampled",
-            &mut parent_based.remote_parent_sampled,
-        ),
-        (
-            "remote_parent_not_sampled",
-            &mut parent_based.remote_parent_not_sampled,
-        ),
-        (
-            "local_parent_sampled",
-            &mut parent_based.local_parent_sampled,
-        ),
-        (
-            "local_parent_not_sampled",
-            &mut parent_based.local_parent_not_sampled,
-        ),
+        ("remote_parent_sampled", &mut parent_based.remote_parent_sampled),
+        ("remote_parent_not_sampled", &mut parent_based.remote_parent_not_sampled),
+        ("local_parent_sampled", &mut parent_based.local_parent_sampled),
+        ("local_parent_not_sampled", &mut parent_based.local_parent_not_sampled),
     ];
     for (key, branch) in branches {
-        if let Some(sampler) = object
-            .optional(key)
-            .and_then(|value| read_level(&value, level.saturating_add(1)))
-        {
+        if let Some(sampler) = object.optional(key).and_then(|value| read_level(&value, level.saturating_add(1))) {
             *branch = sampler;
         }
     }
@@ -125,9 +106,8 @@ mod tests {
     }
 
     fn nested(levels: usize) -> String {
-        let inner = (1..levels).fold(r#"{"always_on": {}}"#.to_owned(), |inner, _| {
-            format!(r#"{{"parent_based": {{"root": {inner}}}}}"#)
-        });
+        let inner = (1..levels)
+            .fold(r#"{"always_on": {}}"#.to_owned(), |inner, _| format!(r#"{{"parent_based": {{"root": {inner}}}}}"#));
         with(&inner)
     }
 
@@ -141,22 +121,10 @@ mod tests {
         let cases = [
             (r#"{"always_on": {}}"#, SamplerConfig::AlwaysOn),
             (r#"{"always_off": null}"#, SamplerConfig::AlwaysOff),
-            (
-                r#"{"trace_id_ratio_based": null}"#,
-                SamplerConfig::TraceIdRatioBased { ratio: 1.0 },
-            ),
-            (
-                r#"{"trace_id_ratio_based": {"ratio": null}}"#,
-                SamplerConfig::TraceIdRatioBased { ratio: 1.0 },
-            ),
-            (
-                r#"{"trace_id_ratio_based": {"ratio": 0}}"#,
-                SamplerConfig::TraceIdRatioBased { ratio: 0.0 },
-            ),
-            (
-                r#"{"trace_id_ratio_based": {"ratio": 1e-9}}"#,
-                SamplerConfig::TraceIdRatioBased { ratio: 1e-9 },
-            ),
+            (r#"{"trace_id_ratio_based": null}"#, SamplerConfig::TraceIdRatioBased { ratio: 1.0 }),
+            (r#"{"trace_id_ratio_based": {"ratio": null}}"#, SamplerConfig::TraceIdRatioBased { ratio: 1.0 }),
+            (r#"{"trace_id_ratio_based": {"ratio": 0}}"#, SamplerConfig::TraceIdRatioBased { ratio: 0.0 }),
+            (r#"{"trace_id_ratio_based": {"ratio": 1e-9}}"#, SamplerConfig::TraceIdRatioBased { ratio: 1e-9 }),
             (r#"{"parent_based": null}"#, SamplerConfig::default()),
             (
                 r#"{"parent_based": {"root": {"always_off": {}}, "local_parent_not_sampled": {"always_on": {}}}}"#,
@@ -176,98 +144,46 @@ mod tests {
             ),
         ];
         for (text, sampler) in cases {
-            assert_eq!(
-                accepted(&with(text)).tracer.unwrap().sampler,
-                sampler,
-                "{text}"
-            );
+            assert_eq!(accepted(&with(text)).tracer.unwrap().sampler, sampler, "{text}");
         }
     }
 
     #[test]
     fn wrong_samplers_are_errors() {
         let cases = [
-            (
-                r#"{"trace_id_ratio_based": {"ratio": 1.1}}"#,
-                ".trace_id_ratio_based.ratio",
-                "from 0 to 1",
-                "above 1",
-            ),
-            (
-                r#"{"trace_id_ratio_based": {"ratio": -0.1}}"#,
-                ".trace_id_ratio_based.ratio",
-                "from 0 to 1",
-                "below 0",
-            ),
-            (
-                r#"{"trace_id_ratio_based": {"ratio": "0.1"}}"#,
-                ".trace_id_ratio_based.ratio",
-                "from 0 to 1",
-                "text",
-            ),
+            (r#"{"trace_id_ratio_based": {"ratio": 1.1}}"#, ".trace_id_ratio_based.ratio", "from 0 to 1", "above 1"),
+            (r#"{"trace_id_ratio_based": {"ratio": -0.1}}"#, ".trace_id_ratio_based.ratio", "from 0 to 1", "below 0"),
+            (r#"{"trace_id_ratio_based": {"ratio": "0.1"}}"#, ".trace_id_ratio_based.ratio", "from 0 to 1", "text"),
             (
                 r#"{"trace_id_ratio_based": {"ration": 1}}"#,
                 ".trace_id_ratio_based.ration",
                 "did you mean \"ratio\"",
                 "mistyped",
             ),
-            (
-                r#"{"composite/development": {}}"#,
-                "[\"composite/development\"]",
-                "not yet built",
-                "the standard's",
-            ),
+            (r#"{"composite/development": {}}"#, "[\"composite/development\"]", "not yet built", "the standard's"),
             (
                 r#"{"jaeger_remote/development": {}}"#,
                 "[\"jaeger_remote/development\"]",
                 "not yet built",
                 "the standard's",
             ),
-            (
-                r#"{"probability/development": {}}"#,
-                "[\"probability/development\"]",
-                "not yet built",
-                "the standard's",
-            ),
-            (
-                r#"{"rate_limiting": {}}"#,
-                ".rate_limiting",
-                "not yet built",
-                "our own",
-            ),
-            (
-                r#"{"adaptive": null}"#,
-                ".adaptive",
-                "not yet built",
-                "our own, and null is its configuration",
-            ),
+            (r#"{"probability/development": {}}"#, "[\"probability/development\"]", "not yet built", "the standard's"),
+            (r#"{"rate_limiting": {}}"#, ".rate_limiting", "not yet built", "our own"),
+            (r#"{"adaptive": null}"#, ".adaptive", "not yet built", "our own, and null is its configuration"),
             (r#"{"xray": {}}"#, ".xray", "no such sampler", "a vendor's"),
             ("null", "", "names the sampler", "null"),
             (r#""always_on""#, "", "names the sampler", "a word"),
-            (
-                r#"{"parent_based": {"root": null}}"#,
-                ".parent_based.root",
-                "names the sampler",
-                "null for a branch",
-            ),
+            (r#"{"parent_based": {"root": null}}"#, ".parent_based.root", "names the sampler", "null for a branch"),
         ];
         for (text, place, words, why) in cases {
-            rejected_for(
-                &with(text),
-                &format!("$.tracer_provider.sampler{place}"),
-                words,
-                why,
-            );
+            rejected_for(&with(text), &format!("$.tracer_provider.sampler{place}"), words, why);
         }
     }
 
     #[test]
     fn nesting_is_bounded() {
         accepted(&nested(16));
-        let path = format!(
-            "$.tracer_provider.sampler{}",
-            ".parent_based.root".repeat(16)
-        );
+        let path = format!("$.tracer_provider.sampler{}", ".parent_based.root".repeat(16));
         rejected_at(&nested(17), &path, "allowed are 16 levels");
     }
 }

@@ -31,15 +31,8 @@ pub(super) fn rejected_at(section: &str, path: &str, words: &str) {
 /// Like [`rejected_at`], with the reason that a table gives.
 pub(super) fn rejected_for(section: &str, path: &str, words: &str, why: &str) {
     let errors = rejected(section);
-    let [error] = errors.as_slice() else {
-        panic!("{section}: {why}: not one error but {errors:#?}")
-    };
-    let text = error
-        .strip_prefix(path)
-        .and_then(|rest| rest.strip_prefix(": "));
+    let [error] = errors.as_slice() else { panic!("{section}: {why}: not one error but {errors:#?}") };
+    let text = error.strip_prefix(path).and_then(|rest| rest.strip_prefix(": "));
     let text = text.unwrap_or_else(|| panic!("{section}: {why}: not at {path}: {error}"));
-    assert!(
-        text.contains(words),
-        "{section}: {why}: {words:?} is not in {error}"
-    );
+    assert!(text.contains(words), "{section}: {why}: {words:?} is not in {error}");
 }

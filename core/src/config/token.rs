@@ -2,18 +2,13 @@
 
 /// Whether `text` is a token of RFC 9110 §5.6.2: at least one character, no space, no separator.
 pub(super) fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// A header name in lower case, or what a header name has to be.
 pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
     if text.starts_with(':') {
-        return Err(
-            "a header name; those that begin with : are not headers but parts of the request line",
-        );
+        return Err("a header name; those that begin with : are not headers but parts of the request line");
     }
     if !is_token(text) {
         return Err("a header name, made of letters, digits and !#$%&'*+-.^_`|~");

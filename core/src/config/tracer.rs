@@ -29,10 +29,7 @@ const SIMPLE_KEYS: &[Key] = &[built("exporter")];
 
 const ID_GENERATORS: &[Key] = &[built("random")];
 
-const ATTRIBUTE_LIMITS_KEYS: &[Key] = &[
-    built("attribute_value_length_limit"),
-    built("attribute_count_limit"),
-];
+const ATTRIBUTE_LIMITS_KEYS: &[Key] = &[built("attribute_value_length_limit"), built("attribute_count_limit")];
 
 const SPAN_LIMITS_KEYS: &[Key] = &[
     built("attribute_value_length_limit"),
@@ -50,23 +47,14 @@ const DEFAULT_ATTRIBUTE_COUNT: u32 = 128;
 impl Default for BatchConfig {
     /// The standard's defaults for `batch`.
     fn default() -> Self {
-        Self {
-            schedule_delay_ms: 5000,
-            export_timeout_ms: 30_000,
-            max_queue_size: 2048,
-            max_export_batch_size: 512,
-        }
+        Self { schedule_delay_ms: 5000, export_timeout_ms: 30_000, max_queue_size: 2048, max_export_batch_size: 512 }
     }
 }
 
 impl BatchConfig {
     /// `simple`: each span is exported when it ends, and queues only while the host takes no call.
-    const SIMPLE: Self = Self {
-        schedule_delay_ms: 0,
-        export_timeout_ms: 30_000,
-        max_queue_size: 2048,
-        max_export_batch_size: 1,
-    };
+    const SIMPLE: Self =
+        Self { schedule_delay_ms: 0, export_timeout_ms: 30_000, max_queue_size: 2048, max_export_batch_size: 1 };
 }
 
 /// `attribute_limits`: what `tracer_provider.limits` falls back to.
@@ -78,10 +66,7 @@ pub(super) struct AttributeLimits {
 
 /// Reads `attribute_limits`.
 pub(super) fn read_attribute_limits(reader: &Reader<'_>) -> AttributeLimits {
-    reader
-        .object(ATTRIBUTE_LIMITS_KEYS)
-        .map(|object| attribute_limits_in(&object))
-        .unwrap_or_default()
+    reader.object(ATTRIBUTE_LIMITS_KEYS).map(|object| attribute_limits_in(&object)).unwrap_or_default()
 }
 
 fn attribute_limits_in(object: &Object<'_>) -> AttributeLimits {
@@ -92,11 +77,7 @@ fn attribute_limits_in(object: &Object<'_>) -> AttributeLimits {
 }
 
 /// Reads `tracer_provider`.
-pub(super) fn read(
-    reader: &Reader<'_>,
-    general: AttributeLimits,
-    clusters: &Clusters,
-) -> Option<TracerConfig> {
+pub(super) fn read(reader: &Reader<'_>, general: AttributeLimits, clusters: &Clusters) -> Option<TracerConfig> {
     let object = reader.object(KEYS)?;
     let processors = object
         .required("processors", "a list of processors")
@@ -105,29 +86,19 @@ pub(super) fn read(
         .iter()
         .filter_map(|entry| read_processor(entry, clusters))
         .collect();
-    let sampler = object
-        .optional("sampler")
-        .and_then(|value| sampler::read(&value))
-        .unwrap_or_default();
-    if let Some((_, settings)) = object
-        .optional("id_generator")
-        .and_then(|value| value.component("id generator", ID_GENERATORS))
+    let sampler = object.optional("sampler").and_then(|value| sampler::read(&value)).unwrap_or_default();
+    if let Some((_, settings)) =
+        object.optional("id_generator").and_then(|value| value.component("id generator", ID_GENERATORS))
     {
         settings.object_or_null(&[]);
     }
-    let limits = object
-        .optional("limits")
-        .map(|value| read_span_limits(&value))
-        .unwrap_or_default();
+    let limits = object.optional("limits").map(|value| read_span_limits(&value)).unwrap_or_default();
     Some(TracerConfig {
         sampler,
         processors,
         limits: SpanLimits {
             attribute_value_length: limits.value_length.or(general.value_length),
-            attribute_count: limits
-                .count
-                .or(general.count)
-                .unwrap_or(DEFAULT_ATTRIBUTE_COUNT),
+            attribute_count: limits.count.or(general.count).unwrap_or(DEFAULT_ATTRIBUTE_COUNT),
         },
     })
 }
@@ -137,12 +108,7 @@ fn read_span_limits(reader: &Reader<'_>) -> AttributeLimits {
     let Some(object) = reader.object(SPAN_LIMITS_KEYS) else {
         return AttributeLimits::default();
     };
-    for key in [
-        "event_count_limit",
-        "link_count_limit",
-        "event_attribute_count_limit",
-        "link_attribute_count_limit",
-    ] {
+    for key in ["event_count_limit", "link_count_limit", "event_attribute_count_limit", "link_attribute_count_limit"] {
         object.integer(key, 0..=u32::MAX);
     }
     attribute_limits_in(&object)
@@ -158,19 +124,14 @@ fn read_processor(reader: &Reader<'_>, clusters: &Clusters) -> Option<ProcessorC
         (settings.object(SIMPLE_KEYS)?, BatchConfig::SIMPLE)
     };
     let exporter = object.required("exporter", EXPORTER_REQUIRED)?;
-    Some(ProcessorConfig {
-        batch,
-        exporter: exporter::read(&exporter, clusters)?,
-    })
+    Some(ProcessorConfig { batch, exporter: exporter::read(&exporter, clusters)? })
 }
 
 /// A batch that was asked for has to fit in the queue (trace SDK, "Batching processor"); the default one shrinks
 /// to it.
 fn read_batch(object: &Object<'_>) -> BatchConfig {
     let default = BatchConfig::default();
-    let max_queue_size = object
-        .integer("max_queue_size", 1..=u32::MAX)
-        .unwrap_or(default.max_queue_size);
+    let max_queue_size = object.integer("max_queue_size", 1..=u32::MAX).unwrap_or(default.max_queue_size);
     let asked = object.integer("max_export_batch_size", 1..=u32::MAX);
     if let Some((asked, value)) = asked.zip(object.nullable("max_export_batch_size"))
         && asked > max_queue_size
@@ -181,16 +142,10 @@ fn read_batch(object: &Object<'_>) -> BatchConfig {
         });
     }
     BatchConfig {
-        schedule_delay_ms: object
-            .integer("schedule_delay", 0..=u32::MAX)
-            .unwrap_or(default.schedule_delay_ms),
-        export_timeout_ms: object
-            .integer("export_timeout", 0..=u32::MAX)
-            .unwrap_or(default.export_timeout_ms),
+        schedule_delay_ms: object.integer("schedule_delay", 0..=u32::MAX).unwrap_or(default.schedule_delay_ms),
+        export_timeout_ms: object.integer("export_timeout", 0..=u32::MAX).unwrap_or(default.export_timeout_ms),
         max_queue_size,
-        max_export_batch_size: asked
-            .unwrap_or(default.max_export_batch_size)
-            .min(max_queue_size),
+        max_export_batch_size: asked.unwrap_or(default.max_export_batch_size).min(max_queue_size),
     }
 }
 
@@ -218,56 +173,22 @@ mod tests {
         let default = BatchConfig::default();
         let cases = [
             (batch(""), default),
-            (
-                batch(r#""schedule_delay": null, "max_queue_size": null,"#),
-                default,
-            ),
+            (batch(r#""schedule_delay": null, "max_queue_size": null,"#), default),
             (
                 batch(r#""schedule_delay": 0, "export_timeout": 0,"#),
-                BatchConfig {
-                    schedule_delay_ms: 0,
-                    export_timeout_ms: 0,
-                    ..default
-                },
+                BatchConfig { schedule_delay_ms: 0, export_timeout_ms: 0, ..default },
             ),
-            (
-                batch(r#""schedule_delay": 250.0,"#),
-                BatchConfig {
-                    schedule_delay_ms: 250,
-                    ..default
-                },
-            ),
-            (
-                batch(r#""max_export_batch_size": 2048,"#),
-                BatchConfig {
-                    max_export_batch_size: 2048,
-                    ..default
-                },
-            ),
+            (batch(r#""schedule_delay": 250.0,"#), BatchConfig { schedule_delay_ms: 250, ..default }),
+            (batch(r#""max_export_batch_size": 2048,"#), BatchConfig { max_export_batch_size: 2048, ..default }),
             // The default batch was not asked for, so it yields.
             (
                 batch(r#""max_queue_size": 100,"#),
-                BatchConfig {
-                    max_queue_size: 100,
-                    max_export_batch_size: 100,
-                    ..default
-                },
+                BatchConfig { max_queue_size: 100, max_export_batch_size: 100, ..default },
             ),
-            (
-                provider(""),
-                BatchConfig {
-                    schedule_delay_ms: 0,
-                    max_export_batch_size: 1,
-                    ..default
-                },
-            ),
+            (provider(""), BatchConfig { schedule_delay_ms: 0, max_export_batch_size: 1, ..default }),
         ];
         for (text, expected) in cases {
-            assert_eq!(
-                accepted(&text).tracer.unwrap().processors[0].batch,
-                expected,
-                "{text}"
-            );
+            assert_eq!(accepted(&text).tracer.unwrap().processors[0].batch, expected, "{text}");
         }
     }
 
@@ -275,88 +196,33 @@ mod tests {
     fn wrong_processors_are_errors() {
         let at = "$.tracer_provider.processors[0].batch";
         let cases = [
-            (
-                r#""schedule_delay": -1,"#,
-                ".schedule_delay",
-                "from 0 to 4294967295",
-                "negative",
-            ),
-            (
-                r#""schedule_delay": 5000.5,"#,
-                ".schedule_delay",
-                "found 5000.5",
-                "not whole",
-            ),
-            (
-                r#""schedule_delay": "5s","#,
-                ".schedule_delay",
-                "found \"5s\"; allowed is an integer",
-                "text",
-            ),
-            (
-                r#""export_timeout": 4294967296,"#,
-                ".export_timeout",
-                "out of range",
-                "beyond 32 bits",
-            ),
-            (
-                r#""max_queue_size": 0,"#,
-                ".max_queue_size",
-                "from 1",
-                "no queue",
-            ),
-            (
-                r#""max_export_batch_size": 0,"#,
-                ".max_export_batch_size",
-                "from 1",
-                "no batch",
-            ),
+            (r#""schedule_delay": -1,"#, ".schedule_delay", "from 0 to 4294967295", "negative"),
+            (r#""schedule_delay": 5000.5,"#, ".schedule_delay", "found 5000.5", "not whole"),
+            (r#""schedule_delay": "5s","#, ".schedule_delay", "found \"5s\"; allowed is an integer", "text"),
+            (r#""export_timeout": 4294967296,"#, ".export_timeout", "out of range", "beyond 32 bits"),
+            (r#""max_queue_size": 0,"#, ".max_queue_size", "from 1", "no queue"),
+            (r#""max_export_batch_size": 0,"#, ".max_export_batch_size", "from 1", "no batch"),
             (
                 r#""max_export_batch_size": 2049,"#,
                 ".max_export_batch_size",
                 "at most max_queue_size, which is 2048",
                 "above the queue",
             ),
-            (
-                r#""max_batch_size": 1,"#,
-                ".max_batch_size",
-                "no such key",
-                "unknown",
-            ),
+            (r#""max_batch_size": 1,"#, ".max_batch_size", "no such key", "unknown"),
         ];
         for (text, place, words, why) in cases {
             rejected_for(&batch(text), &format!("{at}{place}"), words, why);
         }
-        rejected_at(
-            r#""tracer_provider": {}"#,
-            "$.tracer_provider",
-            "\"processors\" is missing",
-        );
-        rejected_at(
-            r#""tracer_provider": {"processors": []}"#,
-            "$.tracer_provider.processors",
-            "at least 1",
-        );
-        rejected_at(
-            r#""tracer_provider": {"processors": [{"batch": {}}]}"#,
-            at,
-            "\"exporter\" is missing",
-        );
-        rejected_at(
-            r#""tracer_provider": {"processors": [{"batch": null}]}"#,
-            at,
-            "found null",
-        );
+        rejected_at(r#""tracer_provider": {}"#, "$.tracer_provider", "\"processors\" is missing");
+        rejected_at(r#""tracer_provider": {"processors": []}"#, "$.tracer_provider.processors", "at least 1");
+        rejected_at(r#""tracer_provider": {"processors": [{"batch": {}}]}"#, at, "\"exporter\" is missing");
+        rejected_at(r#""tracer_provider": {"processors": [{"batch": null}]}"#, at, "found null");
         rejected_at(
             r#""tracer_provider": {"processors": [{"batch": {"exporter": null}}]}"#,
             &format!("{at}.exporter"),
             "found null",
         );
-        rejected_at(
-            r#""tracer_provider": null"#,
-            "$.tracer_provider",
-            "found null",
-        );
+        rejected_at(r#""tracer_provider": null"#, "$.tracer_provider", "found null");
     }
 
     #[test]
@@ -364,9 +230,7 @@ mod tests {
         let cases = [
             (provider(""), None, 128, "defaults"),
             (
-                provider(
-                    r#""limits": {"attribute_value_length_limit": 10, "attribute_count_limit": 0},"#,
-                ),
+                provider(r#""limits": {"attribute_value_length_limit": 10, "attribute_count_limit": 0},"#),
                 Some(10),
                 0,
                 "own",
@@ -393,10 +257,7 @@ mod tests {
         for (text, attribute_value_length, attribute_count, why) in cases {
             assert_eq!(
                 accepted(&text).tracer.unwrap().limits,
-                SpanLimits {
-                    attribute_value_length,
-                    attribute_count
-                },
+                SpanLimits { attribute_value_length, attribute_count },
                 "{why}"
             );
         }
@@ -428,19 +289,8 @@ mod tests {
             "no such id generator",
         );
         let path = "$.tracer_provider[\"tracer_configurator/development\"]";
-        rejected_at(
-            &provider(r#""tracer_configurator/development": {},"#),
-            path,
-            "one tracer",
-        );
-        assert_eq!(
-            accepted(&provider("")).tracer.unwrap().sampler,
-            SamplerConfig::default()
-        );
-        assert_eq!(
-            accepted(r#""disabled": false"#).tracer,
-            None,
-            "a no-op tracer unless configured"
-        );
+        rejected_at(&provider(r#""tracer_configurator/development": {},"#), path, "one tracer");
+        assert_eq!(accepted(&provider("")).tracer.unwrap().sampler, SamplerConfig::default());
+        assert_eq!(accepted(r#""disabled": false"#).tracer, None, "a no-op tracer unless configured");
     }
 }

@@ -273,7 +273,8 @@ mod tests {
         assert_eq!(&*request.cluster, "collector");
         assert_eq!(request.timeout_ms, 10_000);
         assert_eq!(spans_of(&request.body[5..]), [7]);
-        for expected in [(":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"), ("x-tenant", "blue")] {
+        for expected in [(":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"), ("x-tenant", "blue")]
+        {
             assert!(request.headers.iter().any(|(name, value)| (name.as_str(), value.as_str()) == expected));
         }
         assert!(!processor.is_idle(), "in flight");

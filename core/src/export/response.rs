@@ -1,7 +1,8 @@
 //! What a backend answered to an export request.
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
 use prost::Message;
+use serde::Deserialize;
 
 use super::grpc;
 use crate::config::OtlpProtocol;
@@ -59,7 +60,9 @@ impl ExportResponse<'_> {
                 let reason = format!("grpc-status {}: {}", printable(code), printable(message.unwrap_or_default()));
                 ExportOutcome::Failed { reason }
             }
-            None => ExportOutcome::Failed { reason: format!("HTTP status {} without a grpc-status", printable(status)) },
+            None => {
+                ExportOutcome::Failed { reason: format!("HTTP status {} without a grpc-status", printable(status)) }
+            }
         }
     }
 
@@ -68,12 +71,52 @@ impl ExportResponse<'_> {
             return ExportOutcome::Failed { reason: format!("HTTP status {}", printable(status)) };
         }
         if protocol == OtlpProtocol::HttpJson {
-            if self.body.is_empty() {
-                return accepted::<serde_json::Error>(Some(Ok(ExportTraceServiceResponse::default())));
-            }
-            return accepted(Some(serde_json::from_slice(self.body)));
+            let body = if self.body.is_empty() { b"{}" } else { self.body };
+            return accepted(Some(serde_json::from_slice(body).map(JsonResponse::into_message)));
         }
         accepted(Some(ExportTraceServiceResponse::decode(self.body)))
+    }
+}
+
+/// `ExportTraceServiceResponse` in OTLP/JSON, where a 64-bit integer is a string and a reader takes a number too
+/// (protobuf's JSON mapping). `opentelemetry-proto` reads numbers only.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct JsonResponse {
+    partial_success: Option<JsonPartialSuccess>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct JsonPartialSuccess {
+    rejected_spans: JsonInteger,
+    error_message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum JsonInteger {
+    Number(i64),
+    Text(String),
+}
+
+impl Default for JsonInteger {
+    fn default() -> Self {
+        Self::Number(0)
+    }
+}
+
+impl JsonResponse {
+    fn into_message(self) -> ExportTraceServiceResponse {
+        ExportTraceServiceResponse {
+            partial_success: self.partial_success.map(|partial| ExportTracePartialSuccess {
+                rejected_spans: match partial.rejected_spans {
+                    JsonInteger::Number(number) => number,
+                    JsonInteger::Text(text) => text.parse().unwrap_or(0),
+                },
+                error_message: partial.error_message,
+            }),
+        }
     }
 }
 
@@ -103,7 +146,6 @@ fn printable(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

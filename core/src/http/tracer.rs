@@ -80,7 +80,12 @@ impl HttpTracer {
             server: SpanShape::new(SpanKind::Server, &instrumentation.http_server, semconv),
             client: SpanShape::new(SpanKind::Client, &instrumentation.http_client, semconv),
             routes: RouteTable::new(&config.meshspan.routes),
-            baggage: config.meshspan.baggage_attributes.iter().map(|key| (key.clone(), format!("baggage.{key}"))).collect(),
+            baggage: config
+                .meshspan
+                .baggage_attributes
+                .iter()
+                .map(|key| (key.clone(), format!("baggage.{key}")))
+                .collect(),
         }
     }
 
@@ -166,7 +171,7 @@ impl HttpTracer {
         let exchange = Recorded {
             trace_id: plan.trace_id,
             trace_flags: FLAG_SAMPLED | if random { FLAG_RANDOM } else { 0 },
-            trace_state: joined(trace_state),
+            trace_state: trace_state.combined(),
             parent: parent.map(|parent| parent.span_id),
             method: shape.known_method(head.method).unwrap_or_else(|| Rc::from("HTTP")),
             route,
@@ -270,20 +275,6 @@ fn count_extraction(extraction: &Extraction<'_>, counters: &mut Counters) {
         Some(Format::TraceState | Format::Baggage) | None => return,
     };
     counters.increment(counter);
-}
-
-/// `key=value,…`, as the header has it.
-fn joined(trace_state: &TraceState<'_>) -> String {
-    let mut text = String::new();
-    for (key, value) in trace_state.iter() {
-        if !text.is_empty() {
-            text.push(',');
-        }
-        text.push_str(key);
-        text.push('=');
-        text.push_str(value);
-    }
-    text
 }
 
 /// A route's name that is itself a path pattern, as some control planes give it.

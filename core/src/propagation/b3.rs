@@ -54,12 +54,7 @@ pub(super) fn extract_single(carrier: &Carrier<'_>) -> Outcome {
     if fields.next().is_some() {
         return Err(MalformedReason::BadSeparator);
     }
-    Ok(Found::Ids {
-        trace_id,
-        span_id,
-        decision,
-        random: false,
-    })
+    Ok(Found::Ids { trace_id, span_id, decision, random: false })
 }
 
 /// Reads the `x-b3-*` headers.
@@ -96,11 +91,7 @@ pub(super) fn has_multi(carrier: &Carrier<'_>) -> bool {
 }
 
 /// Writes `b3`.
-pub(super) fn inject_single(
-    context: &OutgoingContext<'_>,
-    carrier: &Carrier<'_>,
-    edits: &mut Vec<HeaderEdit>,
-) {
+pub(super) fn inject_single(context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits: &mut Vec<HeaderEdit>) {
     let mut value = String::with_capacity(MAX_SINGLE);
     value.push_str(context.trace_id.to_hex().as_str());
     value.push('-');
@@ -114,39 +105,16 @@ pub(super) fn inject_single(
 }
 
 /// Writes the `x-b3-*` headers.
-pub(super) fn inject_multi(
-    context: &OutgoingContext<'_>,
-    carrier: &Carrier<'_>,
-    edits: &mut Vec<HeaderEdit>,
-) {
-    set(
-        "x-b3-traceid",
-        context.trace_id.to_hex().as_str().to_owned(),
-        &carrier.b3_trace_id,
-        edits,
-    );
-    set(
-        "x-b3-spanid",
-        context.span_id.to_hex().as_str().to_owned(),
-        &carrier.b3_span_id,
-        edits,
-    );
-    remove(
-        "x-b3-parentspanid",
-        carrier.b3_parent_span_id.is_present(),
-        edits,
-    );
+pub(super) fn inject_multi(context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits: &mut Vec<HeaderEdit>) {
+    set("x-b3-traceid", context.trace_id.to_hex().as_str().to_owned(), &carrier.b3_trace_id, edits);
+    set("x-b3-spanid", context.span_id.to_hex().as_str().to_owned(), &carrier.b3_span_id, edits);
+    remove("x-b3-parentspanid", carrier.b3_parent_span_id.is_present(), edits);
     if context.debug {
         set("x-b3-flags", "1".to_owned(), &carrier.b3_flags, edits);
         remove("x-b3-sampled", carrier.b3_sampled.is_present(), edits);
     } else {
         let sampled = if context.sampled { "1" } else { "0" };
-        set(
-            "x-b3-sampled",
-            sampled.to_owned(),
-            &carrier.b3_sampled,
-            edits,
-        );
+        set("x-b3-sampled", sampled.to_owned(), &carrier.b3_sampled, edits);
         remove("x-b3-flags", carrier.b3_flags.is_present(), edits);
     }
 }
@@ -176,10 +144,7 @@ fn trace_id(text: &[u8]) -> Result<TraceId, MalformedReason> {
 
 fn span_id(text: &[u8]) -> Result<SpanId, MalformedReason> {
     let value = digits(text, &[16])?;
-    u64::try_from(value)
-        .ok()
-        .and_then(SpanId::new)
-        .ok_or(MalformedReason::ZeroId)
+    u64::try_from(value).ok().and_then(SpanId::new).ok_or(MalformedReason::ZeroId)
 }
 
 fn digits(text: &[u8], lengths: &[usize]) -> Result<u128, MalformedReason> {
@@ -190,12 +155,7 @@ fn digits(text: &[u8], lengths: &[usize]) -> Result<u128, MalformedReason> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::type_complexity,
-    clippy::too_many_lines,
-    clippy::unnecessary_wraps,
-    reason = "tables"
-)]
+#[allow(clippy::type_complexity, clippy::too_many_lines, clippy::unnecessary_wraps, reason = "tables")]
 mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -219,138 +179,44 @@ mod tests {
 
     #[test]
     fn single() {
-        use MalformedReason::{
-            BadCharacter, BadDecision, BadSeparator, Incomplete, WrongLength, ZeroId,
-        };
+        use MalformedReason::{BadCharacter, BadDecision, BadSeparator, Incomplete, WrongLength, ZeroId};
         use ParentDecision::{Debug, Deferred, NotSampled, Sampled};
         let table = [
-            (
-                format!("{TRACE}-{SPAN}-1-{PARENT}"),
-                ids(TRACE, Sampled),
-                "all fields",
-            ),
-            (
-                format!("{TRACE}-{SPAN}-1"),
-                ids(TRACE, Sampled),
-                "no parent",
-            ),
+            (format!("{TRACE}-{SPAN}-1-{PARENT}"), ids(TRACE, Sampled), "all fields"),
+            (format!("{TRACE}-{SPAN}-1"), ids(TRACE, Sampled), "no parent"),
             (format!("{TRACE}-{SPAN}-0"), ids(TRACE, NotSampled), "deny"),
             (format!("{TRACE}-{SPAN}-d"), ids(TRACE, Debug), "debug"),
-            (
-                format!("{TRACE}-{SPAN}"),
-                ids(TRACE, Deferred),
-                "no decision yet is not a denial",
-            ),
-            (
-                format!("{LOW}-{SPAN}-1-{PARENT}"),
-                ids(LOW, Sampled),
-                "64-bit trace id",
-            ),
-            (
-                format!("{}-{SPAN}-1", TRACE.to_uppercase()),
-                ids(TRACE, Sampled),
-                "upper case is accepted",
-            ),
-            (
-                format!("{TRACE}-{SPAN}-1-{}", "0".repeat(16)),
-                ids(TRACE, Sampled),
-                "the parent's id is not used",
-            ),
+            (format!("{TRACE}-{SPAN}"), ids(TRACE, Deferred), "no decision yet is not a denial"),
+            (format!("{LOW}-{SPAN}-1-{PARENT}"), ids(LOW, Sampled), "64-bit trace id"),
+            (format!("{}-{SPAN}-1", TRACE.to_uppercase()), ids(TRACE, Sampled), "upper case is accepted"),
+            (format!("{TRACE}-{SPAN}-1-{}", "0".repeat(16)), ids(TRACE, Sampled), "the parent's id is not used"),
             ("0".into(), Ok(Found::Decision(NotSampled)), "lone deny"),
             ("1".into(), Ok(Found::Decision(Sampled)), "lone accept"),
             ("d".into(), Ok(Found::Decision(Debug)), "lone debug"),
             (String::new(), Err(WrongLength), "empty"),
             ("2".into(), Err(WrongLength), "no sampling state and no id"),
-            (
-                "true".into(),
-                Err(WrongLength),
-                "the legacy spelling is that of x-b3-sampled",
-            ),
+            ("true".into(), Err(WrongLength), "the legacy spelling is that of x-b3-sampled"),
             (TRACE.into(), Err(Incomplete), "no span id"),
             (format!("{TRACE}-"), Err(WrongLength), "an empty span id"),
-            (
-                format!("{TRACE}-{SPAN}-"),
-                Err(BadDecision),
-                "an empty sampling state",
-            ),
-            (
-                format!("{TRACE}-{SPAN}-2"),
-                Err(BadDecision),
-                "an unknown sampling state",
-            ),
-            (
-                format!("{TRACE}-{SPAN}-true"),
-                Err(BadDecision),
-                "a legacy one",
-            ),
-            (
-                format!("{TRACE}-{SPAN}-D"),
-                Err(BadDecision),
-                "upper case is only accepted in ids",
-            ),
-            (
-                format!("{TRACE}-{SPAN}-{PARENT}"),
-                Err(BadDecision),
-                "a parent with no sampling state before it",
-            ),
-            (
-                format!("{TRACE}-{SPAN}-1-"),
-                Err(WrongLength),
-                "an empty parent",
-            ),
-            (
-                format!("{TRACE}-{SPAN}-1-{}", &PARENT[1..]),
-                Err(WrongLength),
-                "a parent of 15 digits",
-            ),
-            (
-                format!("{LOW}-{SPAN}-1-{PARENT}-1"),
-                Err(BadSeparator),
-                "a fifth field",
-            ),
-            (
-                format!("{}-{SPAN}-1", &TRACE[1..]),
-                Err(WrongLength),
-                "31 digits of trace id",
-            ),
-            (
-                format!("{TRACE}-{}-1", &SPAN[1..]),
-                Err(WrongLength),
-                "15 digits of span id",
-            ),
-            (
-                format!("{}-{SPAN}-1", TRACE.replace('f', "g")),
-                Err(BadCharacter),
-                "g is no digit",
-            ),
-            (
-                format!("{}-{SPAN}-1", "0".repeat(32)),
-                Err(ZeroId),
-                "trace id of zeros",
-            ),
-            (
-                format!("{}-{SPAN}-1", "0".repeat(16)),
-                Err(ZeroId),
-                "64-bit trace id of zeros",
-            ),
-            (
-                format!("{TRACE}-{}-1", "0".repeat(16)),
-                Err(ZeroId),
-                "span id of zeros",
-            ),
-            (
-                format!("{}-{SPAN}-1", "\u{e9}".repeat(8)),
-                Err(BadCharacter),
-                "not ASCII",
-            ),
+            (format!("{TRACE}-{SPAN}-"), Err(BadDecision), "an empty sampling state"),
+            (format!("{TRACE}-{SPAN}-2"), Err(BadDecision), "an unknown sampling state"),
+            (format!("{TRACE}-{SPAN}-true"), Err(BadDecision), "a legacy one"),
+            (format!("{TRACE}-{SPAN}-D"), Err(BadDecision), "upper case is only accepted in ids"),
+            (format!("{TRACE}-{SPAN}-{PARENT}"), Err(BadDecision), "a parent with no sampling state before it"),
+            (format!("{TRACE}-{SPAN}-1-"), Err(WrongLength), "an empty parent"),
+            (format!("{TRACE}-{SPAN}-1-{}", &PARENT[1..]), Err(WrongLength), "a parent of 15 digits"),
+            (format!("{LOW}-{SPAN}-1-{PARENT}-1"), Err(BadSeparator), "a fifth field"),
+            (format!("{}-{SPAN}-1", &TRACE[1..]), Err(WrongLength), "31 digits of trace id"),
+            (format!("{TRACE}-{}-1", &SPAN[1..]), Err(WrongLength), "15 digits of span id"),
+            (format!("{}-{SPAN}-1", TRACE.replace('f', "g")), Err(BadCharacter), "g is no digit"),
+            (format!("{}-{SPAN}-1", "0".repeat(32)), Err(ZeroId), "trace id of zeros"),
+            (format!("{}-{SPAN}-1", "0".repeat(16)), Err(ZeroId), "64-bit trace id of zeros"),
+            (format!("{TRACE}-{}-1", "0".repeat(16)), Err(ZeroId), "span id of zeros"),
+            (format!("{}-{SPAN}-1", "\u{e9}".repeat(8)), Err(BadCharacter), "not ASCII"),
             ("0".repeat(60_000), Err(WrongLength), "60 KB"),
         ];
         for (value, expected, why) in table {
-            assert_eq!(
-                extract_single(&Request::new(&[("b3", &value)]).carrier()),
-                expected,
-                "{why}"
-            );
+            assert_eq!(extract_single(&Request::new(&[("b3", &value)]).carrier()), expected, "{why}");
         }
         assert_eq!(
             extract_single(&Request::new(&[("b3", "1"), ("b3", "1")]).carrier()),
@@ -360,9 +226,7 @@ mod tests {
 
     #[test]
     fn multi() {
-        use MalformedReason::{
-            BadCharacter, BadDecision, Incomplete, Repeated, WrongLength, ZeroId,
-        };
+        use MalformedReason::{BadCharacter, BadDecision, Incomplete, Repeated, WrongLength, ZeroId};
         use ParentDecision::{Debug, Deferred, NotSampled, Sampled};
         const T: (&str, &str) = ("x-b3-traceid", TRACE);
         const S: (&str, &str) = ("x-b3-spanid", SPAN);
@@ -370,146 +234,44 @@ mod tests {
         let huge = "1".repeat(60_000);
         let table: &[(&[(&str, &str)], Outcome, &str)] = &[
             (&[], Ok(Found::Nothing), "nothing"),
-            (
-                &[T, S, ("x-b3-sampled", "1")],
-                ids(TRACE, Sampled),
-                "accept",
-            ),
-            (
-                &[T, S, ("x-b3-sampled", "0")],
-                ids(TRACE, NotSampled),
-                "deny",
-            ),
+            (&[T, S, ("x-b3-sampled", "1")], ids(TRACE, Sampled), "accept"),
+            (&[T, S, ("x-b3-sampled", "0")], ids(TRACE, NotSampled), "deny"),
             (&[T, S], ids(TRACE, Deferred), "no decision yet"),
-            (
-                &[T, S, ("x-b3-sampled", "true")],
-                ids(TRACE, Sampled),
-                "legacy true",
-            ),
-            (
-                &[T, S, ("x-b3-sampled", "True")],
-                ids(TRACE, Sampled),
-                "legacy true, capitalized",
-            ),
-            (
-                &[T, S, ("x-b3-sampled", "false")],
-                ids(TRACE, NotSampled),
-                "legacy false",
-            ),
+            (&[T, S, ("x-b3-sampled", "true")], ids(TRACE, Sampled), "legacy true"),
+            (&[T, S, ("x-b3-sampled", "True")], ids(TRACE, Sampled), "legacy true, capitalized"),
+            (&[T, S, ("x-b3-sampled", "false")], ids(TRACE, NotSampled), "legacy false"),
             (&[T, S, ("x-b3-flags", "1")], ids(TRACE, Debug), "debug"),
-            (
-                &[T, S, ("x-b3-flags", "1"), ("x-b3-sampled", "0")],
-                ids(TRACE, Debug),
-                "debug implies accept",
-            ),
-            (
-                &[T, S, ("x-b3-flags", "0"), ("x-b3-sampled", "1")],
-                ids(TRACE, Sampled),
-                "flags 0 say nothing",
-            ),
-            (
-                &[T, S, ("x-b3-flags", "junk")],
-                ids(TRACE, Deferred),
-                "other flags say nothing",
-            ),
-            (
-                &[T, S, ("x-b3-parentspanid", "junk")],
-                ids(TRACE, Deferred),
-                "the parent is not looked at",
-            ),
-            (
-                &[("x-b3-traceid", LOW), S, ("x-b3-sampled", "1")],
-                ids(LOW, Sampled),
-                "64-bit trace id",
-            ),
-            (
-                &[T, S, ("x-b3-sampled", "1"), ("x-b3-sampled", "0")],
-                ids(TRACE, Sampled),
-                "the first state wins",
-            ),
-            (
-                &[("x-b3-sampled", "0")],
-                Ok(Found::Decision(NotSampled)),
-                "a decision with no ids",
-            ),
-            (
-                &[("x-b3-sampled", "TRUE")],
-                Ok(Found::Decision(Sampled)),
-                "a legacy decision with no ids",
-            ),
-            (
-                &[("x-b3-flags", "1")],
-                Ok(Found::Decision(Debug)),
-                "debug with no ids",
-            ),
-            (
-                &[("x-b3-flags", "0")],
-                Ok(Found::Nothing),
-                "flags 0 with no ids",
-            ),
-            (
-                &[("x-b3-parentspanid", PARENT)],
-                Ok(Found::Nothing),
-                "a parent alone",
-            ),
+            (&[T, S, ("x-b3-flags", "1"), ("x-b3-sampled", "0")], ids(TRACE, Debug), "debug implies accept"),
+            (&[T, S, ("x-b3-flags", "0"), ("x-b3-sampled", "1")], ids(TRACE, Sampled), "flags 0 say nothing"),
+            (&[T, S, ("x-b3-flags", "junk")], ids(TRACE, Deferred), "other flags say nothing"),
+            (&[T, S, ("x-b3-parentspanid", "junk")], ids(TRACE, Deferred), "the parent is not looked at"),
+            (&[("x-b3-traceid", LOW), S, ("x-b3-sampled", "1")], ids(LOW, Sampled), "64-bit trace id"),
+            (&[T, S, ("x-b3-sampled", "1"), ("x-b3-sampled", "0")], ids(TRACE, Sampled), "the first state wins"),
+            (&[("x-b3-sampled", "0")], Ok(Found::Decision(NotSampled)), "a decision with no ids"),
+            (&[("x-b3-sampled", "TRUE")], Ok(Found::Decision(Sampled)), "a legacy decision with no ids"),
+            (&[("x-b3-flags", "1")], Ok(Found::Decision(Debug)), "debug with no ids"),
+            (&[("x-b3-flags", "0")], Ok(Found::Nothing), "flags 0 with no ids"),
+            (&[("x-b3-parentspanid", PARENT)], Ok(Found::Nothing), "a parent alone"),
             (&[T], Err(Incomplete), "no span id"),
             (&[S, ("x-b3-sampled", "1")], Err(Incomplete), "no trace id"),
-            (
-                &[T, S, ("x-b3-sampled", "")],
-                Err(BadDecision),
-                "an empty state",
-            ),
-            (
-                &[T, S, ("x-b3-sampled", "d")],
-                Err(BadDecision),
-                "d belongs to the single header",
-            ),
-            (
-                &[T, S, ("x-b3-sampled", "2")],
-                Err(BadDecision),
-                "an unknown state",
-            ),
+            (&[T, S, ("x-b3-sampled", "")], Err(BadDecision), "an empty state"),
+            (&[T, S, ("x-b3-sampled", "d")], Err(BadDecision), "d belongs to the single header"),
+            (&[T, S, ("x-b3-sampled", "2")], Err(BadDecision), "an unknown state"),
             (&[T, T, S], Err(Repeated), "two trace ids"),
             (&[T, S, S], Err(Repeated), "two span ids"),
-            (
-                &[("x-b3-traceid", ""), S],
-                Err(WrongLength),
-                "an empty trace id",
-            ),
-            (
-                &[("x-b3-traceid", &TRACE[1..]), S],
-                Err(WrongLength),
-                "31 digits",
-            ),
+            (&[("x-b3-traceid", ""), S], Err(WrongLength), "an empty trace id"),
+            (&[("x-b3-traceid", &TRACE[1..]), S], Err(WrongLength), "31 digits"),
             (&[("x-b3-traceid", &huge), S], Err(WrongLength), "60 KB"),
             (
-                &[
-                    (
-                        "x-b3-traceid",
-                        "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}",
-                    ),
-                    S,
-                ],
+                &[("x-b3-traceid", "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"), S],
                 Err(BadCharacter),
                 "not ASCII",
             ),
-            (
-                &[("x-b3-traceid", &zeros), S],
-                Err(ZeroId),
-                "trace id of zeros",
-            ),
-            (
-                &[T, ("x-b3-spanid", &zeros)],
-                Err(ZeroId),
-                "span id of zeros",
-            ),
+            (&[("x-b3-traceid", &zeros), S], Err(ZeroId), "trace id of zeros"),
+            (&[T, ("x-b3-spanid", &zeros)], Err(ZeroId), "span id of zeros"),
         ];
         for (headers, expected, why) in table {
-            assert_eq!(
-                extract_multi(&Request::new(headers).carrier()),
-                *expected,
-                "{why}"
-            );
+            assert_eq!(extract_multi(&Request::new(headers).carrier()), *expected, "{why}");
         }
     }
 }

@@ -30,10 +30,7 @@ impl<'a> Baggage<'a> {
     /// The value of `key`, percent-decoded (§3.3.1.3); of several members with that key the last, as the
     /// OpenTelemetry SDKs have it. It need not be UTF-8. A `%` that no two hex digits follow stands for itself.
     pub fn get(&self, key: &str) -> Option<Cow<'a, [u8]>> {
-        let (_, value) = self
-            .iter()
-            .filter(|(candidate, _)| *candidate == key.as_bytes())
-            .last()?;
+        let (_, value) = self.iter().filter(|(candidate, _)| *candidate == key.as_bytes()).last()?;
         Some(percent_decode(value))
     }
 
@@ -50,16 +47,9 @@ impl<'a> Baggage<'a> {
         } else if exceeds_members(lines) {
             Some(MalformedReason::TooManyMembers)
         } else {
-            lines
-                .members()
-                .find_map(|member| parse_member(member).err())
+            lines.members().find_map(|member| parse_member(member).err())
         };
-        (
-            Self {
-                lines: lines.clone(),
-            },
-            reason,
-        )
+        (Self { lines: lines.clone() }, reason)
     }
 }
 
@@ -70,10 +60,7 @@ pub(super) fn enforce_limits(lines: &Lines<'_>, edits: &mut Vec<HeaderEdit>) {
     }
     let mut value = String::new();
     for member in within_limits(lines) {
-        let Some(text) = parse_member(member)
-            .ok()
-            .and_then(|_| core::str::from_utf8(member).ok())
-        else {
+        let Some(text) = parse_member(member).ok().and_then(|_| core::str::from_utf8(member).ok()) else {
             continue;
         };
         if !value.is_empty() {
@@ -84,10 +71,7 @@ pub(super) fn enforce_limits(lines: &Lines<'_>, edits: &mut Vec<HeaderEdit>) {
     if value.is_empty() {
         remove("baggage", true, edits);
     } else {
-        edits.push(HeaderEdit::Set {
-            name: "baggage".into(),
-            value,
-        });
+        edits.push(HeaderEdit::Set { name: "baggage".into(), value });
     }
 }
 
@@ -126,10 +110,7 @@ fn parse_member(member: &[u8]) -> Result<(&[u8], &[u8]), MalformedReason> {
 fn split_pair(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut parts = text.splitn(2, |byte| *byte == b'=');
     let key = parts.next().unwrap_or(&[]);
-    (
-        trim_optional_whitespace(key),
-        parts.next().map(trim_optional_whitespace),
-    )
+    (trim_optional_whitespace(key), parts.next().map(trim_optional_whitespace))
 }
 
 fn check(key: &[u8], value: Option<&[u8]>) -> Result<(), MalformedReason> {
@@ -137,9 +118,7 @@ fn check(key: &[u8], value: Option<&[u8]>) -> Result<(), MalformedReason> {
         return Err(MalformedReason::BadKey);
     }
     match value {
-        Some(value) if !value.iter().all(|byte| is_baggage_octet(*byte)) => {
-            Err(MalformedReason::BadValue)
-        }
+        Some(value) if !value.iter().all(|byte| is_baggage_octet(*byte)) => Err(MalformedReason::BadValue),
         _ => Ok(()),
     }
 }
@@ -166,8 +145,7 @@ fn percent_decode(value: &[u8]) -> Cow<'_, [u8]> {
         match rest {
             [] => break,
             [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let byte = crate::hex::parse_any_case(&[*high, *low])
-                    .and_then(|byte| u8::try_from(byte).ok());
+                let byte = crate::hex::parse_any_case(&[*high, *low]).and_then(|byte| u8::try_from(byte).ok());
                 decoded.extend(byte);
                 rest = tail;
             }
@@ -190,12 +168,7 @@ mod tests {
     use super::*;
 
     fn request(lines: &[&str]) -> Request {
-        Request::new(
-            &lines
-                .iter()
-                .map(|line| ("baggage", *line))
-                .collect::<Vec<_>>(),
-        )
+        Request::new(&lines.iter().map(|line| ("baggage", *line)).collect::<Vec<_>>())
     }
 
     #[test]
@@ -204,40 +177,19 @@ mod tests {
         let table: &[(&[&str], Option<MalformedReason>, &str)] = &[
             (&[], None, "absent"),
             (&[""], None, "empty"),
+            (&["userId=alice,serverNode=DF%2028,isProduction=false"], None, "the specification's example"),
             (
-                &["userId=alice,serverNode=DF%2028,isProduction=false"],
-                None,
-                "the specification's example",
-            ),
-            (
-                &[
-                    "key1=value1;property1;property2, key2 = value2, key3=value3; propertyKey=propertyValue",
-                ],
+                &["key1=value1;property1;property2, key2 = value2, key3=value3; propertyKey=propertyValue"],
                 None,
                 "properties",
             ),
-            (
-                &[
-                    "userId =   alice",
-                    "serverNode = DF%2028, isProduction = false",
-                ],
-                None,
-                "lines and white space",
-            ),
+            (&["userId =   alice", "serverNode = DF%2028, isProduction = false"], None, "lines and white space"),
             (&["key="], None, "an empty value"),
             (&["key=a=b=="], None, "equals signs in a value"),
-            (
-                &["a=1,,b=2,"],
-                None,
-                "empty members, which lists may have (RFC 9110 section 5.6.1)",
-            ),
+            (&["a=1,,b=2,"], None, "empty members, which lists may have (RFC 9110 section 5.6.1)"),
             (&["k=%zz"], None, "a percent sign is an ordinary octet"),
             (&["key"], Some(BadSeparator), "no value"),
-            (
-                &["a=1,key;p=1"],
-                Some(BadSeparator),
-                "no value but a property",
-            ),
+            (&["a=1,key;p=1"], Some(BadSeparator), "no value but a property"),
             (&["=value"], Some(BadKey), "no key"),
             (&["ke y=value"], Some(BadKey), "a space in a key"),
             (&["k@=value"], Some(BadKey), "an at sign in a key"),
@@ -246,11 +198,7 @@ mod tests {
             (&["k=a\\b"], Some(BadValue), "a backslash"),
             (&["k=\u{e9}"], Some(BadValue), "not ASCII"),
             (&["k=v;"], Some(BadKey), "an empty property"),
-            (
-                &["k=v;p=a b"],
-                Some(BadValue),
-                "a space in a property's value",
-            ),
+            (&["k=v;p=a b"], Some(BadValue), "a space in a property's value"),
         ];
         for (lines, reason, why) in table {
             let request = request(lines);
@@ -264,10 +212,7 @@ mod tests {
 
     #[test]
     fn values() {
-        let request = request(&[
-            "a=1,sp=DF%2028;prop=x, b = two ,bad key=3",
-            "a=last,u=%C3%A9%FF,odd=%4,e=",
-        ]);
+        let request = request(&["a=1,sp=DF%2028;prop=x, b = two ,bad key=3", "a=last,u=%C3%A9%FF,odd=%4,e="]);
         let carrier = request.carrier();
         let (baggage, _) = Baggage::parse(&carrier.baggage);
         let table: &[(&str, Option<&[u8]>, &str)] = &[
@@ -289,47 +234,22 @@ mod tests {
 
     #[test]
     fn limits() {
-        let numbered = |from: usize, to: usize| {
-            (from..=to)
-                .map(|n| format!("k{n}=v"))
-                .collect::<Vec<_>>()
-                .join(",")
-        };
+        let numbered = |from: usize, to: usize| (from..=to).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",");
         let half = "v".repeat(4093);
         let fits = format!("a={half},b={}", "v".repeat(4094));
         assert_eq!(fits.len(), 8192);
         let table: &[(&[&str], &[&str], &str)] = &[
             (&[&numbered(1, 64)], &[&numbered(1, 64)], "64 members"),
             (&[&numbered(1, 65)], &[&numbered(1, 64)], "the 65th goes"),
-            (
-                &[&numbered(1, 40), &numbered(41, 80)],
-                &[&numbered(1, 64)],
-                "over several lines",
-            ),
-            (
-                &[&numbered(1, 40), "", &numbered(41, 64)],
-                &[&numbered(1, 40), "", &numbered(41, 64)],
-                "lines stay",
-            ),
+            (&[&numbered(1, 40), &numbered(41, 80)], &[&numbered(1, 64)], "over several lines"),
+            (&[&numbered(1, 40), "", &numbered(41, 64)], &[&numbered(1, 40), "", &numbered(41, 64)], "lines stay"),
             (&[&fits], &[&fits], "8192 bytes"),
-            (
-                &[&format!("{fits}v")],
-                &[&format!("a={half}")],
-                "8193 bytes: the last member goes",
-            ),
+            (&[&format!("{fits}v")], &[&format!("a={half}")], "8193 bytes: the last member goes"),
             (&[&format!("{fits},c=1")], &[&fits], "8196 bytes"),
-            (
-                &[&format!("a=1,b={},c=2", "v".repeat(60_000))],
-                &["a=1"],
-                "60 KB in the middle: the rest goes",
-            ),
+            (&[&format!("a=1,b={},c=2", "v".repeat(60_000))], &["a=1"], "60 KB in the middle: the rest goes"),
             (&[&"v".repeat(60_000)], &[], "nothing left"),
             (
-                &[&format!(
-                    "{},bad key=1,{}",
-                    numbered(1, 10),
-                    numbered(11, 70)
-                )],
+                &[&format!("{},bad key=1,{}", numbered(1, 10), numbered(11, 70))],
                 &[&format!("{},{}", numbered(1, 10), numbered(11, 63))],
                 "a malformed member goes when others do",
             ),

@@ -38,11 +38,7 @@ impl<'a> Lines<'a> {
     /// The bytes of the combined value, with one comma between lines.
     pub(super) fn combined_length(&self) -> usize {
         let lines = self.as_slice();
-        lines
-            .iter()
-            .fold(lines.len().saturating_sub(1), |length, line| {
-                length.saturating_add(line.len())
-            })
+        lines.iter().fold(lines.len().saturating_sub(1), |length, line| length.saturating_add(line.len()))
     }
 
     /// The list members of the combined value, without the white space around them (`OWS`, RFC 9110 §5.6.3) and

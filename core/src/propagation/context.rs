@@ -64,12 +64,7 @@ pub(super) enum Found {
     /// A decision with no ids.
     Decision(ParentDecision),
     /// Ids, and what came with them.
-    Ids {
-        trace_id: TraceId,
-        span_id: SpanId,
-        decision: ParentDecision,
-        random: bool,
-    },
+    Ids { trace_id: TraceId, span_id: SpanId, decision: ParentDecision, random: bool },
 }
 
 /// What reading one format comes to.

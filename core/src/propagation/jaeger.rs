@@ -48,10 +48,7 @@ fn parse(value: &[u8]) -> Outcome {
     let flags = digits(flags, 2).map_err(|_| MalformedReason::BadDecision)?;
     Ok(Found::Ids {
         trace_id: TraceId::new(trace_id).ok_or(MalformedReason::ZeroId)?,
-        span_id: u64::try_from(span_id)
-            .ok()
-            .and_then(SpanId::new)
-            .ok_or(MalformedReason::ZeroId)?,
+        span_id: u64::try_from(span_id).ok().and_then(SpanId::new).ok_or(MalformedReason::ZeroId)?,
         decision: if flags & DEBUG != 0 {
             ParentDecision::Debug
         } else if flags & SAMPLED != 0 {
@@ -65,14 +62,9 @@ fn parse(value: &[u8]) -> Outcome {
 
 /// What stands before and after the first separator.
 fn field(text: &[u8]) -> Result<(&[u8], &[u8]), MalformedReason> {
-    let position = text
-        .iter()
-        .position(|byte| matches!(byte, b':' | b'%'))
-        .ok_or(MalformedReason::BadSeparator)?;
+    let position = text.iter().position(|byte| matches!(byte, b':' | b'%')).ok_or(MalformedReason::BadSeparator)?;
     match text.split_at_checked(position) {
-        Some((field, [b':', rest @ ..] | [b'%', b'3', b'A' | b'a', rest @ ..])) => {
-            Ok((field, rest))
-        }
+        Some((field, [b':', rest @ ..] | [b'%', b'3', b'A' | b'a', rest @ ..])) => Ok((field, rest)),
         _ => Err(MalformedReason::BadCharacter),
     }
 }
@@ -85,11 +77,7 @@ fn digits(text: &[u8], longest: usize) -> Result<u128, MalformedReason> {
 }
 
 /// Writes `uber-trace-id`.
-pub(super) fn inject(
-    context: &OutgoingContext<'_>,
-    carrier: &Carrier<'_>,
-    edits: &mut Vec<HeaderEdit>,
-) {
+pub(super) fn inject(context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits: &mut Vec<HeaderEdit>) {
     let mut value = String::with_capacity(53);
     value.push_str(context.trace_id.to_hex().as_str());
     value.push(':');
@@ -121,40 +109,16 @@ mod tests {
         const LOW: u128 = 0x64fe_8b2a_57d3_eff7;
         const SPAN: u64 = 0x05e3_ac9a_4f6e_3b90;
         let table = [
-            (
-                "80f198ee56343ba864fe8b2a57d3eff7:05e3ac9a4f6e3b90:0:1",
-                WIDE,
-                SPAN,
-                Sampled,
-                "128-bit",
-            ),
-            (
-                "64fe8b2a57d3eff7:05e3ac9a4f6e3b90:0:1",
-                LOW,
-                SPAN,
-                Sampled,
-                "64-bit",
-            ),
-            (
-                "64fe8b2a57d3eff7:5e3ac9a4f6e3b90:0:1",
-                LOW,
-                SPAN,
-                Sampled,
-                "a leading zero dropped",
-            ),
+            ("80f198ee56343ba864fe8b2a57d3eff7:05e3ac9a4f6e3b90:0:1", WIDE, SPAN, Sampled, "128-bit"),
+            ("64fe8b2a57d3eff7:05e3ac9a4f6e3b90:0:1", LOW, SPAN, Sampled, "64-bit"),
+            ("64fe8b2a57d3eff7:5e3ac9a4f6e3b90:0:1", LOW, SPAN, Sampled, "a leading zero dropped"),
             ("1:2:0:0", 1, 2, NotSampled, "all leading zeros dropped"),
             ("1:2:0:00", 1, 2, NotSampled, "flags in two digits"),
             ("1:2:0:01", 1, 2, Sampled, "flags in two digits"),
             ("1:2:0:3", 1, 2, Debug, "sampled and debug"),
             ("1:2:0:2", 1, 2, Debug, "debug implies sampled"),
             ("1:2:0:8", 1, 2, NotSampled, "other bits say nothing"),
-            (
-                "1:2:0:f",
-                1,
-                2,
-                Debug,
-                "other bits say nothing beside known ones",
-            ),
+            ("1:2:0:f", 1, 2, Debug, "other bits say nothing beside known ones"),
             ("1:2::1", 1, 2, Sampled, "an empty parent"),
             ("1:2:junk:1", 1, 2, Sampled, "the parent is not looked at"),
             ("1%3A2%3A0%3A1", 1, 2, Sampled, "encoded separators"),
@@ -188,22 +152,10 @@ mod tests {
             ("1:2:0:001", BadDecision, "three digits of flags"),
             ("1:2:0:x", BadDecision, "flags that are no hex"),
             ("0:2:0:1", ZeroId, "trace id of zero"),
-            (
-                "00000000000000000000000000000000:2:0:1",
-                ZeroId,
-                "trace id of zeros",
-            ),
+            ("00000000000000000000000000000000:2:0:1", ZeroId, "trace id of zeros"),
             ("1:0:0:1", ZeroId, "span id of zero"),
-            (
-                "180f198ee56343ba864fe8b2a57d3eff7:2:0:1",
-                WrongLength,
-                "33 digits of trace id",
-            ),
-            (
-                "1:105e3ac9a4f6e3b90:0:1",
-                WrongLength,
-                "17 digits of span id",
-            ),
+            ("180f198ee56343ba864fe8b2a57d3eff7:2:0:1", WrongLength, "33 digits of trace id"),
+            ("1:105e3ac9a4f6e3b90:0:1", WrongLength, "17 digits of span id"),
             ("g:2:0:1", BadCharacter, "g is no digit"),
             ("1:-2:0:1", BadCharacter, "a sign is no digit"),
             ("1%3B2:0:1", BadCharacter, "another encoded character"),

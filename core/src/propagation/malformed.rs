@@ -19,14 +19,8 @@ pub enum Format {
 
 impl Format {
     /// All of them, in the order of their discriminants.
-    pub const ALL: &'static [Self] = &[
-        Self::TraceContext,
-        Self::TraceState,
-        Self::Baggage,
-        Self::B3,
-        Self::B3Multi,
-        Self::Jaeger,
-    ];
+    pub const ALL: &'static [Self] =
+        &[Self::TraceContext, Self::TraceState, Self::Baggage, Self::B3, Self::B3Multi, Self::Jaeger];
 
     /// How many formats there are.
     pub const COUNT: usize = Self::ALL.len();

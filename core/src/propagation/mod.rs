@@ -102,12 +102,7 @@ impl Propagators {
                 Ok(Found::Decision(decision)) => {
                     extraction.decision_without_ids.get_or_insert(decision);
                 }
-                Ok(Found::Ids {
-                    trace_id,
-                    span_id,
-                    decision,
-                    random,
-                }) => {
+                Ok(Found::Ids { trace_id, span_id, decision, random }) => {
                     extraction.decision_without_ids = None;
                     extraction.parent = Some(RemoteParent {
                         trace_id,
@@ -151,19 +146,14 @@ impl Propagators {
         let mut w3c = parent.format == Format::TraceContext;
         for format in self.read.iter().filter(|format| **format != parent.format) {
             match read(*format, carrier) {
-                Ok(Found::Ids {
-                    trace_id,
-                    span_id,
-                    decision,
-                    random,
-                }) if (trace_id, span_id) == (parent.trace_id, parent.span_id) => {
+                Ok(Found::Ids { trace_id, span_id, decision, random })
+                    if (trace_id, span_id) == (parent.trace_id, parent.span_id) =>
+                {
                     if *format == Format::TraceContext {
                         parent.random = random;
                         w3c = true;
                     }
-                    if decision == ParentDecision::Debug
-                        && parent.decision == ParentDecision::Sampled
-                    {
+                    if decision == ParentDecision::Debug && parent.decision == ParentDecision::Sampled {
                         parent.decision = ParentDecision::Debug;
                     }
                 }
@@ -175,12 +165,7 @@ impl Propagators {
 
     /// Appends the edits that make the upstream request carry `context` in every listed format. `carrier` holds the
     /// headers as they stand; no edit is made for one that is right already.
-    pub fn inject(
-        &self,
-        context: &OutgoingContext<'_>,
-        carrier: &Carrier<'_>,
-        edits: &mut Vec<HeaderEdit>,
-    ) {
+    pub fn inject(&self, context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits: &mut Vec<HeaderEdit>) {
         for format in &self.write {
             match format {
                 Format::TraceContext => trace_context::inject(context, carrier, edits),
@@ -197,16 +182,8 @@ impl Propagators {
     }
 
     /// Overwrites the B3 encoding that is not listed itself, where the request has it.
-    fn refresh_other_b3(
-        &self,
-        context: &OutgoingContext<'_>,
-        carrier: &Carrier<'_>,
-        edits: &mut Vec<HeaderEdit>,
-    ) {
-        match (
-            self.write.contains(&Format::B3),
-            self.write.contains(&Format::B3Multi),
-        ) {
+    fn refresh_other_b3(&self, context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits: &mut Vec<HeaderEdit>) {
+        match (self.write.contains(&Format::B3), self.write.contains(&Format::B3Multi)) {
             (true, false) if b3::has_multi(carrier) => b3::inject_multi(context, carrier, edits),
             (false, true) if carrier.b3.is_present() => b3::inject_single(context, carrier, edits),
             _ => {}
@@ -227,17 +204,9 @@ fn read(format: Format, carrier: &Carrier<'_>) -> Outcome {
 }
 
 /// Makes `name` say `value`, unless it does.
-fn set(
-    name: &'static str,
-    value: String,
-    current: &carrier::Single<'_>,
-    edits: &mut Vec<HeaderEdit>,
-) {
+fn set(name: &'static str, value: String, current: &carrier::Single<'_>, edits: &mut Vec<HeaderEdit>) {
     if !current.is_exactly(&value) {
-        edits.push(HeaderEdit::Set {
-            name: name.into(),
-            value,
-        });
+        edits.push(HeaderEdit::Set { name: name.into(), value });
     }
 }
 
@@ -298,11 +267,8 @@ mod tests {
         let trace_state = parent.map(|parent| parent.trace_state).unwrap_or_default();
         propagators.inject(&outgoing(&trace_state), &carrier, &mut again);
         assert_eq!(again, [], "a second injection changes nothing");
-        let mut headers: Vec<_> = request
-            .0
-            .iter()
-            .map(|(name, value)| (name.clone(), String::from_utf8(value.clone()).unwrap()))
-            .collect();
+        let mut headers: Vec<_> =
+            request.0.iter().map(|(name, value)| (name.clone(), String::from_utf8(value.clone()).unwrap())).collect();
         headers.sort_by(|one, other| one.0.cmp(&other.0));
         headers
     }
@@ -317,71 +283,23 @@ mod tests {
             ("x-b3-spanid", "3333333333333333"),
             ("uber-trace-id", UBER),
         ];
-        let broken: &[(&str, &str)] = &[
-            ("traceparent", "junk"),
-            ("b3", "junk"),
-            ("uber-trace-id", UBER),
-        ];
+        let broken: &[(&str, &str)] = &[("traceparent", "junk"), ("b3", "junk"), ("uber-trace-id", UBER)];
         let table: &[(&[PropagatorKind], &[(&str, &str)], Option<Format>, &str)] = &[
-            (
-                &[TraceContext, B3, B3Multi, Jaeger],
-                all,
-                Some(Format::TraceContext),
-                "W3C is first",
-            ),
-            (
-                &[Jaeger, TraceContext],
-                all,
-                Some(Format::Jaeger),
-                "Jaeger is first",
-            ),
-            (
-                &[B3Multi, B3],
-                all,
-                Some(Format::B3),
-                "the single header goes before the others, however listed",
-            ),
-            (
-                &[B3],
-                &all[3..],
-                Some(Format::B3Multi),
-                "B3 is read in both encodings",
-            ),
-            (
-                &[B3Multi],
-                &all[2..3],
-                Some(Format::B3),
-                "B3 is read in both encodings",
-            ),
-            (
-                &[TraceContext, B3, Jaeger],
-                broken,
-                Some(Format::Jaeger),
-                "malformed ones are passed over",
-            ),
-            (
-                &[TraceContext, B3],
-                broken,
-                None,
-                "what is not listed is not read",
-            ),
+            (&[TraceContext, B3, B3Multi, Jaeger], all, Some(Format::TraceContext), "W3C is first"),
+            (&[Jaeger, TraceContext], all, Some(Format::Jaeger), "Jaeger is first"),
+            (&[B3Multi, B3], all, Some(Format::B3), "the single header goes before the others, however listed"),
+            (&[B3], &all[3..], Some(Format::B3Multi), "B3 is read in both encodings"),
+            (&[B3Multi], &all[2..3], Some(Format::B3), "B3 is read in both encodings"),
+            (&[TraceContext, B3, Jaeger], broken, Some(Format::Jaeger), "malformed ones are passed over"),
+            (&[TraceContext, B3], broken, None, "what is not listed is not read"),
             (&[], all, None, "nothing is listed"),
-            (
-                &[PropagatorKind::Baggage],
-                all,
-                None,
-                "baggage is no parent",
-            ),
+            (&[PropagatorKind::Baggage], all, None, "baggage is no parent"),
         ];
         for (kinds, headers, format, why) in table {
             let request = Request::new(headers);
             let carrier = request.carrier();
             let extraction = Propagators::new(kinds).extract(&carrier);
-            assert_eq!(
-                extraction.parent.map(|parent| parent.format),
-                *format,
-                "{why}"
-            );
+            assert_eq!(extraction.parent.map(|parent| parent.format), *format, "{why}");
         }
     }
 
@@ -392,18 +310,12 @@ mod tests {
         let carrier = request.carrier();
         let extraction = propagators.extract(&carrier);
         assert_eq!(extraction.parent, None);
-        assert_eq!(
-            extraction.decision_without_ids,
-            Some(ParentDecision::NotSampled)
-        );
+        assert_eq!(extraction.decision_without_ids, Some(ParentDecision::NotSampled));
 
         let request = Request::new(&[("b3", "0"), ("traceparent", TRACEPARENT)]);
         let carrier = request.carrier();
         let extraction = propagators.extract(&carrier);
-        assert_eq!(
-            extraction.parent.map(|parent| parent.decision),
-            Some(ParentDecision::Sampled)
-        );
+        assert_eq!(extraction.parent.map(|parent| parent.decision), Some(ParentDecision::Sampled));
         assert_eq!(extraction.decision_without_ids, None);
     }
 
@@ -413,67 +325,18 @@ mod tests {
         const SAME: &str = "11111111111111111111111111111111-1111111111111111";
         let w3c = |flags: &str| format!("00-{SAME}-{flags}");
         let table = [
-            (
-                TraceContext,
-                w3c("01"),
-                format!("{SAME}-d"),
-                Debug,
-                false,
-                "debug is preserved",
-            ),
-            (
-                TraceContext,
-                w3c("00"),
-                format!("{SAME}-d"),
-                NotSampled,
-                false,
-                "but overrules nobody",
-            ),
-            (
-                TraceContext,
-                w3c("01"),
-                B3_SINGLE.replace("-0", "-d"),
-                Sampled,
-                false,
-                "another trace says nothing",
-            ),
-            (
-                B3,
-                w3c("03"),
-                format!("{SAME}-1"),
-                Sampled,
-                true,
-                "the random flag",
-            ),
-            (
-                B3,
-                w3c("03"),
-                SAME.to_owned(),
-                Deferred,
-                true,
-                "the decision is the first format's",
-            ),
-            (
-                B3,
-                w3c("03").replace("-1", "-2"),
-                format!("{SAME}-1"),
-                Sampled,
-                false,
-                "another span says nothing",
-            ),
+            (TraceContext, w3c("01"), format!("{SAME}-d"), Debug, false, "debug is preserved"),
+            (TraceContext, w3c("00"), format!("{SAME}-d"), NotSampled, false, "but overrules nobody"),
+            (TraceContext, w3c("01"), B3_SINGLE.replace("-0", "-d"), Sampled, false, "another trace says nothing"),
+            (B3, w3c("03"), format!("{SAME}-1"), Sampled, true, "the random flag"),
+            (B3, w3c("03"), SAME.to_owned(), Deferred, true, "the decision is the first format's"),
+            (B3, w3c("03").replace("-1", "-2"), format!("{SAME}-1"), Sampled, false, "another span says nothing"),
         ];
         for (first, traceparent, b3, decision, random, why) in table {
             let request = Request::new(&[("traceparent", &traceparent), ("b3", &b3)]);
             let carrier = request.carrier();
-            let parent = Propagators::new(&[first, TraceContext, B3])
-                .extract(&carrier)
-                .parent
-                .unwrap();
-            assert_eq!(
-                (parent.decision, parent.random),
-                (decision, random),
-                "{why}"
-            );
+            let parent = Propagators::new(&[first, TraceContext, B3]).extract(&carrier).parent.unwrap();
+            assert_eq!((parent.decision, parent.random), (decision, random), "{why}");
         }
     }
 
@@ -504,11 +367,7 @@ mod tests {
         let request = Request::new(&[("traceparent", TRACEPARENT), ("tracestate", "JUNK")]);
         let carrier = request.carrier();
         let extraction = Propagators::new(&kinds).extract(&carrier);
-        assert!(
-            extraction
-                .parent
-                .is_some_and(|parent| parent.trace_state.is_empty())
-        );
+        assert!(extraction.parent.is_some_and(|parent| parent.trace_state.is_empty()));
         assert_eq!(
             extraction.malformed.iter().collect::<Vec<_>>(),
             [(Format::TraceState, MalformedReason::BadKey)],
@@ -527,12 +386,7 @@ mod tests {
         ];
         let table: &[(&[PropagatorKind], &[(&str, &str)], &[(&str, &str)], &str)] = &[
             (&[], stale, stale, "nothing is listed"),
-            (
-                &[PropagatorKind::Baggage],
-                stale,
-                stale,
-                "only baggage is listed",
-            ),
+            (&[PropagatorKind::Baggage], stale, stale, "only baggage is listed"),
             (
                 &[TraceContext],
                 stale,
@@ -551,35 +405,20 @@ mod tests {
                 &[
                     ("b3", NEW_B3),
                     ("traceparent", NEW_TRACEPARENT),
-                    (
-                        "uber-trace-id",
-                        "0000000000000000000000000000000a:000000000000000b:0:1",
-                    ),
+                    ("uber-trace-id", "0000000000000000000000000000000a:000000000000000b:0:1"),
                     ("uberctx-user", "42"),
                 ],
                 "the parent is B3's, so W3C's tracestate is stale; uberctx stays",
             ),
             (
                 &[B3, TraceContext],
-                &[
-                    ("b3", "11111111111111111111111111111111-1111111111111111"),
-                    stale[1],
-                    stale[2],
-                ],
-                &[
-                    ("b3", NEW_B3),
-                    ("traceparent", NEW_TRACEPARENT),
-                    ("tracestate", "a=1"),
-                ],
+                &[("b3", "11111111111111111111111111111111-1111111111111111"), stale[1], stale[2]],
+                &[("b3", NEW_B3), ("traceparent", NEW_TRACEPARENT), ("tracestate", "a=1")],
                 "one parent in two formats: the tracestate is not stale",
             ),
             (
                 &[B3, TraceContext],
-                &[
-                    ("b3", "11111111111111111111111111111111-2222222222222222"),
-                    stale[1],
-                    stale[2],
-                ],
+                &[("b3", "11111111111111111111111111111111-2222222222222222"), stale[1], stale[2]],
                 &[("b3", NEW_B3), ("traceparent", NEW_TRACEPARENT)],
                 "the same trace, but a traceparent of an earlier span",
             ),
@@ -603,25 +442,13 @@ mod tests {
             ),
             (
                 &[TraceContext],
-                &[
-                    ("traceparent", TRACEPARENT),
-                    ("tracestate", "a=1 , b=2"),
-                    ("tracestate", "c=3"),
-                ],
-                &[
-                    ("traceparent", NEW_TRACEPARENT),
-                    ("tracestate", "a=1 , b=2"),
-                    ("tracestate", "c=3"),
-                ],
+                &[("traceparent", TRACEPARENT), ("tracestate", "a=1 , b=2"), ("tracestate", "c=3")],
+                &[("traceparent", NEW_TRACEPARENT), ("tracestate", "a=1 , b=2"), ("tracestate", "c=3")],
                 "a tracestate that needs no change keeps its lines and its white space",
             ),
             (
                 &[TraceContext],
-                &[
-                    ("traceparent", TRACEPARENT),
-                    ("tracestate", "a=1"),
-                    ("tracestate", "a=2"),
-                ],
+                &[("traceparent", TRACEPARENT), ("tracestate", "a=1"), ("tracestate", "a=2")],
                 &[("traceparent", NEW_TRACEPARENT), ("tracestate", "a=1")],
                 "one that does becomes one line",
             ),
@@ -631,12 +458,7 @@ mod tests {
                 &[("traceparent", NEW_TRACEPARENT)],
                 "an invalid tracestate is discarded",
             ),
-            (
-                &[TraceContext, B3],
-                &[],
-                &[("b3", NEW_B3), ("traceparent", NEW_TRACEPARENT)],
-                "nothing came",
-            ),
+            (&[TraceContext, B3], &[], &[("b3", NEW_B3), ("traceparent", NEW_TRACEPARENT)], "nothing came"),
             (
                 &[B3Multi],
                 &[
@@ -646,51 +468,26 @@ mod tests {
                     ("x-b3-spanid", "3333333333333333"),
                     ("x-b3-traceid", "3333333333333333"),
                 ],
-                &[
-                    ("x-b3-sampled", "1"),
-                    ("x-b3-spanid", NEW_SPAN),
-                    ("x-b3-traceid", NEW_TRACE),
-                ],
+                &[("x-b3-sampled", "1"), ("x-b3-spanid", NEW_SPAN), ("x-b3-traceid", NEW_TRACE)],
                 "stale flags and parent go",
             ),
             (
                 &[B3Multi],
                 &[("b3", "0")],
-                &[
-                    ("b3", NEW_B3),
-                    ("x-b3-sampled", "1"),
-                    ("x-b3-spanid", NEW_SPAN),
-                    ("x-b3-traceid", NEW_TRACE),
-                ],
+                &[("b3", NEW_B3), ("x-b3-sampled", "1"), ("x-b3-spanid", NEW_SPAN), ("x-b3-traceid", NEW_TRACE)],
                 "the other encoding would be read first by the next, so it is overwritten",
             ),
             (
                 &[B3],
-                &[
-                    ("x-b3-sampled", "0"),
-                    ("x-b3-spanid", "3333333333333333"),
-                    ("x-b3-traceid", "3333333333333333"),
-                ],
-                &[
-                    ("b3", NEW_B3),
-                    ("x-b3-sampled", "1"),
-                    ("x-b3-spanid", NEW_SPAN),
-                    ("x-b3-traceid", NEW_TRACE),
-                ],
+                &[("x-b3-sampled", "0"), ("x-b3-spanid", "3333333333333333"), ("x-b3-traceid", "3333333333333333")],
+                &[("b3", NEW_B3), ("x-b3-sampled", "1"), ("x-b3-spanid", NEW_SPAN), ("x-b3-traceid", NEW_TRACE)],
                 "and so the other way round",
             ),
-            (
-                &[B3],
-                &[],
-                &[("b3", NEW_B3)],
-                "an encoding that is neither listed nor there is not written",
-            ),
+            (&[B3], &[], &[("b3", NEW_B3)], "an encoding that is neither listed nor there is not written"),
         ];
         for (kinds, headers, expected, why) in table {
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             assert_eq!(through(kinds, headers), expected, "{why}");
         }
     }
@@ -708,51 +505,29 @@ mod tests {
             (false, true, false, "-00", "-d", None, Some("1"), ":3"),
         ];
         for (sampled, debug, random, w3c, single, multi, flags, jaeger) in table {
-            let context = OutgoingContext {
-                sampled,
-                debug,
-                random,
-                ..outgoing(&TraceState::EMPTY)
-            };
+            let context = OutgoingContext { sampled, debug, random, ..outgoing(&TraceState::EMPTY) };
             let mut request = Request::default();
             let mut edits = Vec::new();
             Propagators::new(&kinds).inject(&context, &request.carrier(), &mut edits);
             request.apply(&edits);
-            let ends = |name: &str, end: &str| {
-                request.lines(name).iter().all(|value| value.ends_with(end))
-            };
-            assert!(
-                ends("traceparent", w3c) && ends("b3", single) && ends("uber-trace-id", jaeger),
-                "{request:?}"
-            );
-            assert_eq!(
-                request.lines("x-b3-sampled").first().map(String::as_str),
-                multi
-            );
-            assert_eq!(
-                request.lines("x-b3-flags").first().map(String::as_str),
-                flags
-            );
+            let ends = |name: &str, end: &str| request.lines(name).iter().all(|value| value.ends_with(end));
+            assert!(ends("traceparent", w3c) && ends("b3", single) && ends("uber-trace-id", jaeger), "{request:?}");
+            assert_eq!(request.lines("x-b3-sampled").first().map(String::as_str), multi);
+            assert_eq!(request.lines("x-b3-flags").first().map(String::as_str), flags);
         }
     }
 
     #[test]
     fn own_trace_state_member_is_written_in_front() {
-        let mut request = Request::new(&[
-            ("traceparent", TRACEPARENT),
-            ("tracestate", "a=1"),
-            ("tracestate", "own=0"),
-        ]);
+        let mut request = Request::new(&[("traceparent", TRACEPARENT), ("tracestate", "a=1"), ("tracestate", "own=0")]);
         let propagators = Propagators::new(&[TraceContext]);
         for _ in 0..2 {
             let mut edits = Vec::new();
             {
                 let carrier = request.carrier();
                 let parent = propagators.extract(&carrier).parent.unwrap();
-                let context = OutgoingContext {
-                    own_trace_state_member: Some(("own", "1")),
-                    ..outgoing(&parent.trace_state)
-                };
+                let context =
+                    OutgoingContext { own_trace_state_member: Some(("own", "1")), ..outgoing(&parent.trace_state) };
                 propagators.inject(&context, &carrier, &mut edits);
             }
             request.apply(&edits);
@@ -762,54 +537,29 @@ mod tests {
 
     #[test]
     fn a_64_bit_trace_stays_the_same_trace() {
-        let request = Request::new(&[
-            ("x-b3-traceid", "64fe8b2a57d3eff7"),
-            ("x-b3-spanid", "e457b5a2e4d86bd1"),
-        ]);
+        let request = Request::new(&[("x-b3-traceid", "64fe8b2a57d3eff7"), ("x-b3-spanid", "e457b5a2e4d86bd1")]);
         let carrier = request.carrier();
         let propagators = Propagators::new(&[B3Multi]);
         let parent = propagators.extract(&carrier).parent.unwrap();
         assert_eq!(parent.decision, ParentDecision::Deferred);
         let mut edits = Vec::new();
-        let context = OutgoingContext {
-            trace_id: parent.trace_id,
-            ..outgoing(&parent.trace_state)
-        };
+        let context = OutgoingContext { trace_id: parent.trace_id, ..outgoing(&parent.trace_state) };
         propagators.inject(&context, &carrier, &mut edits);
         let mut next = request.clone();
         next.apply(&edits);
-        assert_eq!(
-            next.lines("x-b3-traceid"),
-            ["000000000000000064fe8b2a57d3eff7"]
-        );
+        assert_eq!(next.lines("x-b3-traceid"), ["000000000000000064fe8b2a57d3eff7"]);
     }
 
     #[test]
     fn only_propagation_headers_are_ours() {
         let mut carrier = Carrier::default();
-        for name in [
-            "traceparent",
-            "tracestate",
-            "baggage",
-            "b3",
-            "x-b3-traceid",
-            "x-b3-spanid",
-            "x-b3-sampled",
-        ] {
+        for name in ["traceparent", "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled"] {
             assert!(carrier.observe(name.as_bytes(), b""), "{name}");
         }
         for name in ["x-b3-parentspanid", "x-b3-flags", "uber-trace-id"] {
             assert!(carrier.observe(name.as_bytes(), b""), "{name}");
         }
-        for name in [
-            "",
-            "host",
-            "trace-parent",
-            "uberctx-user",
-            "x-b3",
-            "x-request-id",
-            ":path",
-        ] {
+        for name in ["", "host", "trace-parent", "uberctx-user", "x-b3", "x-request-id", ":path"] {
             assert!(!carrier.observe(name.as_bytes(), b""), "{name}");
         }
     }

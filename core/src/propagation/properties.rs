@@ -33,10 +33,8 @@ const NAMES: [&str; 12] = [
 fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         "(00|cc|ff)-[0-9a-f]{32}-[0-9a-f]{16}-0[0-9](-x)?".prop_map(String::into_bytes),
-        "([0-9a-f]{16}|[0-9a-fA-F]{32})(-[0-9a-f]{16}(-[01d](-[0-9a-f]{16})?)?)?"
-            .prop_map(String::into_bytes),
-        "[0-9a-f]{1,33}(:|%3A)[0-9a-f]{1,17}(:|%3a)[0-9a-f]{0,3}(:|%3A)[0-9a-f]"
-            .prop_map(String::into_bytes),
+        "([0-9a-f]{16}|[0-9a-fA-F]{32})(-[0-9a-f]{16}(-[01d](-[0-9a-f]{16})?)?)?".prop_map(String::into_bytes),
+        "[0-9a-f]{1,33}(:|%3A)[0-9a-f]{1,17}(:|%3a)[0-9a-f]{0,3}(:|%3A)[0-9a-f]".prop_map(String::into_bytes),
         "([a-c][a-z0-9]{0,3}=[a-z]{1,200}[ ,]{1,2}){0,40}".prop_map(String::into_bytes),
         "[01d]|true|false|".prop_map(String::into_bytes),
         proptest::collection::vec(any::<u8>(), 0..80),
@@ -44,8 +42,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn requests() -> impl Strategy<Value = Request> {
-    let line = (proptest::sample::select(&NAMES[..]), value())
-        .prop_map(|(name, value)| (name.to_owned(), value));
+    let line = (proptest::sample::select(&NAMES[..]), value()).prop_map(|(name, value)| (name.to_owned(), value));
     proptest::collection::vec(line, 0..10).prop_map(Request)
 }
 
@@ -84,9 +81,7 @@ fn inject(
 
 fn is_edited(name: &str, edits: &[HeaderEdit]) -> bool {
     edits.iter().any(|edit| match edit {
-        HeaderEdit::Set { name: edited, .. } | HeaderEdit::Remove { name: edited } => {
-            edited == name
-        }
+        HeaderEdit::Set { name: edited, .. } | HeaderEdit::Remove { name: edited } => edited == name,
     })
 }
 

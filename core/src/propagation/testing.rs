@@ -9,12 +9,7 @@ pub(super) struct Request(pub(super) Vec<(String, Vec<u8>)>);
 
 impl Request {
     pub(super) fn new(headers: &[(&str, &str)]) -> Self {
-        Self(
-            headers
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
-                .collect(),
-        )
+        Self(headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect())
     }
 
     pub(super) fn carrier(&self) -> Carrier<'_> {
@@ -30,8 +25,7 @@ impl Request {
             match edit {
                 HeaderEdit::Set { name, value } => {
                     self.0.retain(|(other, _)| other != name);
-                    self.0
-                        .push((name.clone().into_owned(), value.clone().into_bytes()));
+                    self.0.push((name.clone().into_owned(), value.clone().into_bytes()));
                 }
                 HeaderEdit::Remove { name } => self.0.retain(|(other, _)| other != name),
             }
@@ -41,8 +35,6 @@ impl Request {
     /// The values of `name`, which are all UTF-8 in tests that ask.
     pub(super) fn lines(&self, name: &str) -> Vec<String> {
         let values = self.0.iter().filter(|(other, _)| other == name);
-        values
-            .map(|(_, value)| String::from_utf8(value.clone()).unwrap())
-            .collect()
+        values.map(|(_, value)| String::from_utf8(value.clone()).unwrap()).collect()
     }
 }

@@ -32,9 +32,7 @@ pub(super) fn extract(carrier: &Carrier<'_>) -> Outcome {
 }
 
 fn parse(value: &[u8]) -> Outcome {
-    let (head, rest) = value
-        .split_at_checked(LENGTH)
-        .ok_or(MalformedReason::WrongLength)?;
+    let (head, rest) = value.split_at_checked(LENGTH).ok_or(MalformedReason::WrongLength)?;
     let (version, head) = field(head, 2)?;
     let (trace_id, head) = field(head, 32)?;
     let (span_id, flags) = field(head, 16)?;
@@ -53,15 +51,8 @@ fn parse(value: &[u8]) -> Outcome {
     let flags = hex::parse_lower(flags).ok_or(MalformedReason::BadCharacter)?;
     Ok(Found::Ids {
         trace_id: TraceId::new(trace_id).ok_or(MalformedReason::ZeroId)?,
-        span_id: u64::try_from(span_id)
-            .ok()
-            .and_then(SpanId::new)
-            .ok_or(MalformedReason::ZeroId)?,
-        decision: if flags & SAMPLED == 0 {
-            ParentDecision::NotSampled
-        } else {
-            ParentDecision::Sampled
-        },
+        span_id: u64::try_from(span_id).ok().and_then(SpanId::new).ok_or(MalformedReason::ZeroId)?,
+        decision: if flags & SAMPLED == 0 { ParentDecision::NotSampled } else { ParentDecision::Sampled },
         random: flags & RANDOM != 0,
     })
 }
@@ -75,11 +66,7 @@ fn field(text: &[u8], length: usize) -> Result<(&[u8], &[u8]), MalformedReason> 
 }
 
 /// Writes `traceparent`, and `tracestate` where it has to change.
-pub(super) fn inject(
-    context: &OutgoingContext<'_>,
-    carrier: &Carrier<'_>,
-    edits: &mut Vec<HeaderEdit>,
-) {
+pub(super) fn inject(context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits: &mut Vec<HeaderEdit>) {
     let mut value = String::with_capacity(LENGTH);
     value.push_str("00-");
     value.push_str(context.trace_id.to_hex().as_str());
@@ -94,19 +81,13 @@ pub(super) fn inject(
     set("traceparent", value, &carrier.traceparent, edits);
 
     let current = &carrier.tracestate;
-    if context
-        .trace_state
-        .stands_in(current, context.own_trace_state_member)
-    {
+    if context.trace_state.stands_in(current, context.own_trace_state_member) {
         return;
     }
     match context.trace_state.write(context.own_trace_state_member) {
         None => remove("tracestate", !current.is_absent(), edits),
         Some(value) if current.as_slice() == [value.as_bytes()] => {}
-        Some(value) => edits.push(HeaderEdit::Set {
-            name: "tracestate".into(),
-            value,
-        }),
+        Some(value) => edits.push(HeaderEdit::Set { name: "tracestate".into(), value }),
     }
 }
 
@@ -130,58 +111,16 @@ mod tests {
     fn valid() {
         use ParentDecision::{NotSampled, Sampled};
         let table = [
-            (
-                "00",
-                "00",
-                "",
-                NotSampled,
-                false,
-                "not sampled is a decision",
-            ),
+            ("00", "00", "", NotSampled, false, "not sampled is a decision"),
             ("00", "01", "", Sampled, false, "sampled"),
             ("00", "02", "", NotSampled, true, "random, not sampled"),
             ("00", "03", "", Sampled, true, "random and sampled"),
             ("00", "ff", "", Sampled, true, "unknown flags say nothing"),
-            (
-                "00",
-                "fc",
-                "",
-                NotSampled,
-                false,
-                "unknown flags alone say nothing",
-            ),
-            (
-                "cc",
-                "01",
-                "",
-                Sampled,
-                false,
-                "a higher version of the same length",
-            ),
-            (
-                "01",
-                "03",
-                "-",
-                Sampled,
-                true,
-                "a higher version with an empty field behind",
-            ),
-            (
-                "cc",
-                "01",
-                "-what-the-future-will-be-like",
-                Sampled,
-                false,
-                "a higher version with fields behind",
-            ),
-            (
-                "fe",
-                "00",
-                "-\u{e9}",
-                NotSampled,
-                false,
-                "what is behind is not looked at",
-            ),
+            ("00", "fc", "", NotSampled, false, "unknown flags alone say nothing"),
+            ("cc", "01", "", Sampled, false, "a higher version of the same length"),
+            ("01", "03", "-", Sampled, true, "a higher version with an empty field behind"),
+            ("cc", "01", "-what-the-future-will-be-like", Sampled, false, "a higher version with fields behind"),
+            ("fe", "00", "-\u{e9}", NotSampled, false, "what is behind is not looked at"),
         ];
         for (version, flags, rest, decision, random, why) in table {
             let expected = Found::Ids {
@@ -190,11 +129,7 @@ mod tests {
                 decision,
                 random,
             };
-            assert_eq!(
-                read(&format!("{version}-{TRACE}-{SPAN}-{flags}{rest}")),
-                Ok(expected),
-                "{why}"
-            );
+            assert_eq!(read(&format!("{version}-{TRACE}-{SPAN}-{flags}{rest}")), Ok(expected), "{why}");
         }
     }
 
@@ -204,157 +139,37 @@ mod tests {
         let table = [
             (String::new(), WrongLength, "empty"),
             (format!("00-{TRACE}-{SPAN}-0"), WrongLength, "54 bytes"),
-            (
-                format!("00-{TRACE}-{SPAN}-01."),
-                WrongLength,
-                "version 00 has nothing behind the flags",
-            ),
-            (
-                format!("00-{TRACE}-{SPAN}-01-what-the-future-will-be-like"),
-                WrongLength,
-                "not even after a dash",
-            ),
-            (
-                format!("00-{TRACE}-{SPAN}-01-"),
-                WrongLength,
-                "not even a dash",
-            ),
-            (
-                format!("cc-{TRACE}-{SPAN}-01.what"),
-                BadSeparator,
-                "a higher version goes on with a dash",
-            ),
-            (
-                format!("cc-{TRACE}-{SPAN}-011"),
-                BadSeparator,
-                "three digits of flags",
-            ),
-            (
-                format!("cc-{TRACE}-{SPAN}-"),
-                WrongLength,
-                "a higher version that is too short",
-            ),
-            (
-                format!("ff-{TRACE}-{SPAN}-01"),
-                BadVersion,
-                "ff is forbidden",
-            ),
-            (
-                format!("ff-{TRACE}-{SPAN}-01-x"),
-                BadVersion,
-                "ff is forbidden, whatever follows",
-            ),
-            (
-                format!("FE-{TRACE}-{SPAN}-01"),
-                BadCharacter,
-                "an upper-case version",
-            ),
-            (
-                format!(".0-{TRACE}-{SPAN}-01"),
-                BadCharacter,
-                "a dot in the version",
-            ),
-            (
-                format!("0.-{TRACE}-{SPAN}-01"),
-                BadCharacter,
-                "a dot in the version, behind",
-            ),
-            (
-                format!("000-{TRACE}-{SPAN}-01"),
-                BadSeparator,
-                "a version of three digits",
-            ),
-            (
-                format!("0-{TRACE}-{SPAN}-01"),
-                WrongLength,
-                "a version of one digit",
-            ),
-            (
-                format!("0-{TRACE}-{SPAN}-011"),
-                BadSeparator,
-                "a version of one digit, 55 bytes in all",
-            ),
-            (
-                format!("00-{}-{SPAN}-01", "0".repeat(32)),
-                ZeroId,
-                "trace id of zeros",
-            ),
-            (
-                format!("00-{TRACE}-{}-01", "0".repeat(16)),
-                ZeroId,
-                "span id of zeros",
-            ),
-            (
-                format!("00-.{}-{SPAN}-01", &TRACE[1..]),
-                BadCharacter,
-                "a dot in the trace id",
-            ),
-            (
-                format!("00-{}-{SPAN}-01", TRACE.replace('1', "A")),
-                BadCharacter,
-                "upper case in the trace id",
-            ),
-            (
-                format!("00-{TRACE}3-{SPAN}-01"),
-                BadSeparator,
-                "33 digits of trace id",
-            ),
-            (
-                format!("00-{TRACE}3-{}-01", &SPAN[1..]),
-                BadSeparator,
-                "33 and 15 digits: the length is right",
-            ),
-            (
-                format!("00-{}-{SPAN}-01", &TRACE[1..]),
-                WrongLength,
-                "31 digits of trace id",
-            ),
-            (
-                format!("00-{TRACE}-{}.-01", &SPAN[1..]),
-                BadCharacter,
-                "a dot in the span id",
-            ),
-            (
-                format!("00-{TRACE}-{}-01", SPAN.replace('1', "A")),
-                BadCharacter,
-                "upper case in the span id",
-            ),
-            (
-                format!("00-{TRACE}-{SPAN}-.0"),
-                BadCharacter,
-                "a dot in the flags",
-            ),
-            (
-                format!("00-{TRACE}-{SPAN}-0A"),
-                BadCharacter,
-                "upper case in the flags",
-            ),
-            (
-                format!("00_{TRACE}_{SPAN}_01"),
-                BadSeparator,
-                "other separators",
-            ),
-            (
-                format!(" 00-{TRACE}-{SPAN}-01"),
-                BadSeparator,
-                "white space is the host's to strip",
-            ),
-            (
-                format!("00-{TRACE}-{SPAN}-01 "),
-                WrongLength,
-                "behind as well",
-            ),
-            (
-                format!("00-{}-{SPAN}-01", "\u{e9}".repeat(16)),
-                BadCharacter,
-                "not ASCII",
-            ),
+            (format!("00-{TRACE}-{SPAN}-01."), WrongLength, "version 00 has nothing behind the flags"),
+            (format!("00-{TRACE}-{SPAN}-01-what-the-future-will-be-like"), WrongLength, "not even after a dash"),
+            (format!("00-{TRACE}-{SPAN}-01-"), WrongLength, "not even a dash"),
+            (format!("cc-{TRACE}-{SPAN}-01.what"), BadSeparator, "a higher version goes on with a dash"),
+            (format!("cc-{TRACE}-{SPAN}-011"), BadSeparator, "three digits of flags"),
+            (format!("cc-{TRACE}-{SPAN}-"), WrongLength, "a higher version that is too short"),
+            (format!("ff-{TRACE}-{SPAN}-01"), BadVersion, "ff is forbidden"),
+            (format!("ff-{TRACE}-{SPAN}-01-x"), BadVersion, "ff is forbidden, whatever follows"),
+            (format!("FE-{TRACE}-{SPAN}-01"), BadCharacter, "an upper-case version"),
+            (format!(".0-{TRACE}-{SPAN}-01"), BadCharacter, "a dot in the version"),
+            (format!("0.-{TRACE}-{SPAN}-01"), BadCharacter, "a dot in the version, behind"),
+            (format!("000-{TRACE}-{SPAN}-01"), BadSeparator, "a version of three digits"),
+            (format!("0-{TRACE}-{SPAN}-01"), WrongLength, "a version of one digit"),
+            (format!("0-{TRACE}-{SPAN}-011"), BadSeparator, "a version of one digit, 55 bytes in all"),
+            (format!("00-{}-{SPAN}-01", "0".repeat(32)), ZeroId, "trace id of zeros"),
+            (format!("00-{TRACE}-{}-01", "0".repeat(16)), ZeroId, "span id of zeros"),
+            (format!("00-.{}-{SPAN}-01", &TRACE[1..]), BadCharacter, "a dot in the trace id"),
+            (format!("00-{}-{SPAN}-01", TRACE.replace('1', "A")), BadCharacter, "upper case in the trace id"),
+            (format!("00-{TRACE}3-{SPAN}-01"), BadSeparator, "33 digits of trace id"),
+            (format!("00-{TRACE}3-{}-01", &SPAN[1..]), BadSeparator, "33 and 15 digits: the length is right"),
+            (format!("00-{}-{SPAN}-01", &TRACE[1..]), WrongLength, "31 digits of trace id"),
+            (format!("00-{TRACE}-{}.-01", &SPAN[1..]), BadCharacter, "a dot in the span id"),
+            (format!("00-{TRACE}-{}-01", SPAN.replace('1', "A")), BadCharacter, "upper case in the span id"),
+            (format!("00-{TRACE}-{SPAN}-.0"), BadCharacter, "a dot in the flags"),
+            (format!("00-{TRACE}-{SPAN}-0A"), BadCharacter, "upper case in the flags"),
+            (format!("00_{TRACE}_{SPAN}_01"), BadSeparator, "other separators"),
+            (format!(" 00-{TRACE}-{SPAN}-01"), BadSeparator, "white space is the host's to strip"),
+            (format!("00-{TRACE}-{SPAN}-01 "), WrongLength, "behind as well"),
+            (format!("00-{}-{SPAN}-01", "\u{e9}".repeat(16)), BadCharacter, "not ASCII"),
             ("0".repeat(60_000), BadSeparator, "60 KB"),
-            (
-                format!("00-{TRACE}-{SPAN}-01,00-{TRACE}-{SPAN}-01"),
-                WrongLength,
-                "two values, joined",
-            ),
+            (format!("00-{TRACE}-{SPAN}-01,00-{TRACE}-{SPAN}-01"), WrongLength, "two values, joined"),
         ];
         for (value, reason, why) in table {
             assert_eq!(read(&value), Err(reason), "{why}");

@@ -31,10 +31,7 @@ pub struct TraceState<'a> {
 
 impl<'a> TraceState<'a> {
     /// No members.
-    pub const EMPTY: Self = Self {
-        lines: Lines::None,
-        fits: false,
-    };
+    pub const EMPTY: Self = Self { lines: Lines::None, fits: false };
 
     /// `true` when there is no member.
     pub fn is_empty(&self) -> bool {
@@ -43,16 +40,12 @@ impl<'a> TraceState<'a> {
 
     /// The members in order, key and value, before limits and duplicates are dealt with.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.lines
-            .members()
-            .filter_map(|member| core::str::from_utf8(member).ok()?.split_once('='))
+        self.lines.members().filter_map(|member| core::str::from_utf8(member).ok()?.split_once('='))
     }
 
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        self.iter()
-            .find(|(candidate, _)| *candidate == key)
-            .map(|(_, value)| value)
+        self.iter().find(|(candidate, _)| *candidate == key).map(|(_, value)| value)
     }
 
     /// The members as one header value within the limits, each key once: what a span records. Empty for none.
@@ -94,13 +87,7 @@ impl<'a> TraceState<'a> {
         if count == 0 {
             return (Self::EMPTY, None);
         }
-        (
-            Self {
-                lines: lines.clone(),
-                fits: reason.is_none(),
-            },
-            reason,
-        )
+        (Self { lines: lines.clone(), fits: reason.is_none() }, reason)
     }
 
     /// `true` when the header, whose lines are `current`, says all this just as it stands.
@@ -123,9 +110,10 @@ impl<'a> TraceState<'a> {
         }
         let ours = usize::from(own.is_some());
         while written_length(&members) > MAX_LENGTH && members.len() > ours {
-            let long = members.iter().skip(ours).rposition(|(key, value)| {
-                key.len().saturating_add(value.len()).saturating_add(1) > LONG_MEMBER
-            });
+            let long = members
+                .iter()
+                .skip(ours)
+                .rposition(|(key, value)| key.len().saturating_add(value.len()).saturating_add(1) > LONG_MEMBER);
             match long {
                 Some(position) => {
                     members.remove(position.saturating_add(ours));
@@ -155,23 +143,15 @@ impl<'a> TraceState<'a> {
 fn written_length(members: &[(&str, &str)]) -> usize {
     members
         .iter()
-        .fold(0_usize, |length, (key, value)| {
-            length.saturating_add(key.len()).saturating_add(value.len())
-        })
+        .fold(0_usize, |length, (key, value)| length.saturating_add(key.len()).saturating_add(value.len()))
         .saturating_add(members.len().saturating_mul(2).saturating_sub(1))
 }
 
 /// The key of a member that follows the grammar.
 fn check_member(member: &[u8]) -> Result<&[u8], MalformedReason> {
     let mut parts = member.splitn(2, |byte| *byte == b'=');
-    let key = parts
-        .next()
-        .filter(|key| is_key(key))
-        .ok_or(MalformedReason::BadKey)?;
-    parts
-        .next()
-        .filter(|value| is_value(value))
-        .ok_or(MalformedReason::BadValue)?;
+    let key = parts.next().filter(|key| is_key(key)).ok_or(MalformedReason::BadKey)?;
+    parts.next().filter(|value| is_value(value)).ok_or(MalformedReason::BadValue)?;
     Ok(key)
 }
 
@@ -179,18 +159,14 @@ fn check_member(member: &[u8]) -> Result<&[u8], MalformedReason> {
 fn is_key(key: &[u8]) -> bool {
     matches!(key.first(), Some(b'a'..=b'z' | b'0'..=b'9'))
         && key.len() <= MAX_KEY
-        && key.iter().all(
-            |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'),
-        )
+        && key.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'))
 }
 
 /// `value = 0*255(chr) nblk-chr`: printable ASCII without comma and equals sign, not ending with a space.
 fn is_value(value: &[u8]) -> bool {
     matches!(value.last(), Some(last) if *last != b' ')
         && value.len() <= MAX_VALUE
-        && value
-            .iter()
-            .all(|byte| matches!(byte, b' '..=b'~' if *byte != b',' && *byte != b'='))
+        && value.iter().all(|byte| matches!(byte, b' '..=b'~' if *byte != b',' && *byte != b'='))
 }
 
 #[cfg(test)]
@@ -204,12 +180,7 @@ mod tests {
 
     /// Parses header lines; the value that goes on (`None`: no header), and what was noted.
     fn pass(lines: &[&str]) -> (Option<String>, Option<MalformedReason>) {
-        let request = Request::new(
-            &lines
-                .iter()
-                .map(|line| ("tracestate", *line))
-                .collect::<Vec<_>>(),
-        );
+        let request = Request::new(&lines.iter().map(|line| ("tracestate", *line)).collect::<Vec<_>>());
         let carrier = request.carrier();
         let (state, reason) = TraceState::parse(&carrier.tracestate);
         assert_eq!(state.stands_in(&carrier.tracestate, None), state.fits);
@@ -221,106 +192,36 @@ mod tests {
     fn grammar() {
         let key_256 = "k".repeat(256);
         let value_256 = "v".repeat(256);
-        let all_value = (0x20..=0x7e_u8)
-            .filter(|byte| !matches!(byte, b',' | b'='))
-            .map(char::from)
-            .collect::<String>();
+        let all_value =
+            (0x20..=0x7e_u8).filter(|byte| !matches!(byte, b',' | b'=')).map(char::from).collect::<String>();
         let table: &[(String, Option<MalformedReason>, &str)] = &[
-            (
-                "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE".into(),
-                None,
-                "the specification's example",
-            ),
+            ("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE".into(), None, "the specification's example"),
             ("1a=b".into(), None, "level 2: a key may begin with a digit"),
             ("fw529a3039@dt=FfAxvA".into(), None, "at sign"),
-            (
-                "foo@=1,foo@@bar=2,a@b@c=3".into(),
-                None,
-                "level 2: the at sign is an ordinary character",
-            ),
-            (
-                "abcdefghijklmnopqrstuvwxyz0123456789_-*/@=1".into(),
-                None,
-                "every key character",
-            ),
+            ("foo@=1,foo@@bar=2,a@b@c=3".into(), None, "level 2: the at sign is an ordinary character"),
+            ("abcdefghijklmnopqrstuvwxyz0123456789_-*/@=1".into(), None, "every key character"),
             (format!("a={all_value}"), None, "every value character"),
             (format!("{key_256}=1"), None, "a key of 256"),
             (format!("a={value_256}"), None, "a value of 256"),
-            (
-                "@foo=1,bar=2".into(),
-                Some(MalformedReason::BadKey),
-                "a key begins with a letter or a digit",
-            ),
-            (
-                "_foo=1".into(),
-                Some(MalformedReason::BadKey),
-                "nor with an underscore",
-            ),
+            ("@foo=1,bar=2".into(), Some(MalformedReason::BadKey), "a key begins with a letter or a digit"),
+            ("_foo=1".into(), Some(MalformedReason::BadKey), "nor with an underscore"),
             ("FOO=1".into(), Some(MalformedReason::BadKey), "upper case"),
             ("foo.bar=1".into(), Some(MalformedReason::BadKey), "a dot"),
-            (
-                "foo =1".into(),
-                Some(MalformedReason::BadKey),
-                "a space behind the key",
-            ),
+            ("foo =1".into(), Some(MalformedReason::BadKey), "a space behind the key"),
             ("=1".into(), Some(MalformedReason::BadKey), "no key"),
-            (
-                format!("{key_256}k=1"),
-                Some(MalformedReason::BadKey),
-                "a key of 257",
-            ),
-            (
-                "foo".into(),
-                Some(MalformedReason::BadValue),
-                "no equals sign",
-            ),
-            (
-                "foo=,bar=3".into(),
-                Some(MalformedReason::BadValue),
-                "an empty value",
-            ),
-            (
-                "foo=  ,bar=3".into(),
-                Some(MalformedReason::BadValue),
-                "trailing spaces are no value",
-            ),
-            (
-                "foo=bar=baz".into(),
-                Some(MalformedReason::BadValue),
-                "an equals sign in a value",
-            ),
-            (
-                "foo=a\tb".into(),
-                Some(MalformedReason::BadValue),
-                "a tab in a value",
-            ),
-            (
-                "foo=\u{e9}".into(),
-                Some(MalformedReason::BadValue),
-                "not ASCII",
-            ),
-            (
-                "foo=\u{7f}".into(),
-                Some(MalformedReason::BadValue),
-                "not printable",
-            ),
-            (
-                format!("a={value_256}v"),
-                Some(MalformedReason::BadValue),
-                "a value of 257",
-            ),
-            (
-                "good=1,B=2".into(),
-                Some(MalformedReason::BadKey),
-                "one invalid member spoils the list",
-            ),
+            (format!("{key_256}k=1"), Some(MalformedReason::BadKey), "a key of 257"),
+            ("foo".into(), Some(MalformedReason::BadValue), "no equals sign"),
+            ("foo=,bar=3".into(), Some(MalformedReason::BadValue), "an empty value"),
+            ("foo=  ,bar=3".into(), Some(MalformedReason::BadValue), "trailing spaces are no value"),
+            ("foo=bar=baz".into(), Some(MalformedReason::BadValue), "an equals sign in a value"),
+            ("foo=a\tb".into(), Some(MalformedReason::BadValue), "a tab in a value"),
+            ("foo=\u{e9}".into(), Some(MalformedReason::BadValue), "not ASCII"),
+            ("foo=\u{7f}".into(), Some(MalformedReason::BadValue), "not printable"),
+            (format!("a={value_256}v"), Some(MalformedReason::BadValue), "a value of 257"),
+            ("good=1,B=2".into(), Some(MalformedReason::BadKey), "one invalid member spoils the list"),
         ];
         for (line, reason, why) in table {
-            let expected = if reason.is_none() {
-                Some(line.clone())
-            } else {
-                None
-            };
+            let expected = if reason.is_none() { Some(line.clone()) } else { None };
             assert_eq!(pass(&[line]), (expected, *reason), "{why}");
         }
     }
@@ -333,49 +234,14 @@ mod tests {
             (&["", " \t", ",,"], None, None, "only empty members"),
             (&["foo=1", ""], Some("foo=1"), None, "an empty line behind"),
             (&["", "foo=1"], Some("foo=1"), None, "an empty line before"),
-            (
-                &["foo=1,", ",bar=2"],
-                Some("foo=1,bar=2"),
-                None,
-                "empty members between",
-            ),
-            (
-                &["a=1,b=2", "c=3,d=4", "e=5"],
-                Some("a=1,b=2,c=3,d=4,e=5"),
-                None,
-                "lines combine in order",
-            ),
-            (
-                &["foo=1 \t , \t bar=2, \t baz=3"],
-                Some("foo=1,bar=2,baz=3"),
-                None,
-                "white space around members",
-            ),
-            (
-                &["\t foo=1 \t"],
-                Some("foo=1"),
-                None,
-                "white space around the value",
-            ),
-            (
-                &["foo=  1"],
-                Some("foo=  1"),
-                None,
-                "leading spaces belong to the value",
-            ),
+            (&["foo=1,", ",bar=2"], Some("foo=1,bar=2"), None, "empty members between"),
+            (&["a=1,b=2", "c=3,d=4", "e=5"], Some("a=1,b=2,c=3,d=4,e=5"), None, "lines combine in order"),
+            (&["foo=1 \t , \t bar=2, \t baz=3"], Some("foo=1,bar=2,baz=3"), None, "white space around members"),
+            (&["\t foo=1 \t"], Some("foo=1"), None, "white space around the value"),
+            (&["foo=  1"], Some("foo=  1"), None, "leading spaces belong to the value"),
             (&["foo=1 2 "], Some("foo=1 2"), None, "trailing ones do not"),
-            (
-                &["foo=1,foo=1"],
-                Some("foo=1"),
-                Some(MalformedReason::DuplicateKey),
-                "the same member twice",
-            ),
-            (
-                &["foo=1,bar=2", "foo=3"],
-                Some("foo=1,bar=2"),
-                Some(MalformedReason::DuplicateKey),
-                "the left one stays",
-            ),
+            (&["foo=1,foo=1"], Some("foo=1"), Some(MalformedReason::DuplicateKey), "the same member twice"),
+            (&["foo=1,bar=2", "foo=3"], Some("foo=1,bar=2"), Some(MalformedReason::DuplicateKey), "the left one stays"),
         ];
         for (lines, value, reason, why) in table {
             assert_eq!(pass(lines), (value.map(str::to_owned), *reason), "{why}");
@@ -384,79 +250,35 @@ mod tests {
 
     #[test]
     fn limits() {
-        let numbered = |count: usize| {
-            (1..=count)
-                .map(|n| format!("k{n:02}=v"))
-                .collect::<Vec<_>>()
-                .join(",")
-        };
-        assert_eq!(
-            pass(&[&numbered(32)]),
-            (Some(numbered(32)), None),
-            "32 members"
-        );
+        let numbered = |count: usize| (1..=count).map(|n| format!("k{n:02}=v")).collect::<Vec<_>>().join(",");
+        assert_eq!(pass(&[&numbered(32)]), (Some(numbered(32)), None), "32 members");
         assert_eq!(
             pass(&[&numbered(33)]),
             (Some(numbered(32)), Some(MalformedReason::TooManyMembers)),
             "the 33rd is dropped"
         );
-        let long =
-            |key: &str, length: usize| format!("{key}={}", "x".repeat(length - key.len() - 1));
-        let exact = format!(
-            "{},{},{},{}",
-            long("a", 127),
-            long("b", 128),
-            long("c", 128),
-            long("d", 126)
-        );
+        let long = |key: &str, length: usize| format!("{key}={}", "x".repeat(length - key.len() - 1));
+        let exact = format!("{},{},{},{}", long("a", 127), long("b", 128), long("c", 128), long("d", 126));
         assert_eq!(exact.len(), 512);
-        assert_eq!(
-            pass(&[&exact]),
-            (Some(exact.clone()), None),
-            "512 characters"
-        );
+        assert_eq!(pass(&[&exact]), (Some(exact.clone()), None), "512 characters");
         assert_eq!(
             pass(&[&format!("{exact}y")]),
-            (
-                Some(exact[..385].to_owned()),
-                Some(MalformedReason::TooLong)
-            ),
+            (Some(exact[..385].to_owned()), Some(MalformedReason::TooLong)),
             "513 characters: with no member over 128, the last one goes"
         );
         let (small, big) = (long("s", 100), long("big", 129));
         assert_eq!(
-            pass(&[&format!(
-                "a=1,{big},{small},{},{},{}",
-                long("t", 100),
-                long("u", 100),
-                long("w", 100)
-            )]),
+            pass(&[&format!("a=1,{big},{small},{},{},{}", long("t", 100), long("u", 100), long("w", 100))]),
             (
-                Some(format!(
-                    "a=1,{small},{},{},{}",
-                    long("t", 100),
-                    long("u", 100),
-                    long("w", 100)
-                )),
+                Some(format!("a=1,{small},{},{},{}", long("t", 100), long("u", 100), long("w", 100))),
                 Some(MalformedReason::TooLong)
             ),
             "the long member goes first, and then everything fits"
         );
         assert_eq!(
-            pass(&[&format!(
-                "{},{},{},{},z=1",
-                long("a", 130),
-                long("b", 130),
-                long("c", 130),
-                long("d", 130)
-            )]),
+            pass(&[&format!("{},{},{},{},z=1", long("a", 130), long("b", 130), long("c", 130), long("d", 130))]),
             (
-                Some(format!(
-                    "{},{},{},z=1",
-                    long("a", 130),
-                    long("b", 130),
-                    long("c", 130)
-                )),
+                Some(format!("{},{},{},z=1", long("a", 130), long("b", 130), long("c", 130))),
                 Some(MalformedReason::TooLong)
             ),
             "of several long members the right one goes first"
@@ -471,11 +293,7 @@ mod tests {
             (Some("a=1,b=2".to_owned()), Some(MalformedReason::TooLong)),
             "white space counts on the way in, and is not sent on"
         );
-        assert_eq!(
-            pass(&[&format!("a=1,{}", ",".repeat(9000))]),
-            (None, Some(MalformedReason::TooLong)),
-            "9 KB"
-        );
+        assert_eq!(pass(&[&format!("a=1,{}", ",".repeat(9000))]), (None, Some(MalformedReason::TooLong)), "9 KB");
     }
 
     #[test]
@@ -483,38 +301,18 @@ mod tests {
         let request = Request::new(&[("tracestate", "a=1,own=old,b=2")]);
         let carrier = request.carrier();
         let (state, _) = TraceState::parse(&carrier.tracestate);
-        assert_eq!(
-            state.write(Some(("own", "new"))).as_deref(),
-            Some("own=new,a=1,b=2")
-        );
-        assert_eq!(
-            state.write(Some(("OWN", "new"))).as_deref(),
-            Some("a=1,own=old,b=2"),
-            "a key out of grammar"
-        );
-        assert_eq!(
-            state.write(Some(("own", "a,b"))).as_deref(),
-            Some("a=1,own=old,b=2"),
-            "a value out of grammar"
-        );
-        assert_eq!(
-            TraceState::EMPTY.write(Some(("own", "new"))).as_deref(),
-            Some("own=new")
-        );
+        assert_eq!(state.write(Some(("own", "new"))).as_deref(), Some("own=new,a=1,b=2"));
+        assert_eq!(state.write(Some(("OWN", "new"))).as_deref(), Some("a=1,own=old,b=2"), "a key out of grammar");
+        assert_eq!(state.write(Some(("own", "a,b"))).as_deref(), Some("a=1,own=old,b=2"), "a value out of grammar");
+        assert_eq!(TraceState::EMPTY.write(Some(("own", "new"))).as_deref(), Some("own=new"));
         assert_eq!(state.get("own"), Some("old"));
         assert_eq!(state.get("c"), None);
 
-        let full = (1..=32)
-            .map(|n| format!("k{n:02}=v"))
-            .collect::<Vec<_>>()
-            .join(",");
+        let full = (1..=32).map(|n| format!("k{n:02}=v")).collect::<Vec<_>>().join(",");
         let request = Request::new(&[("tracestate", &full)]);
         let carrier = request.carrier();
         let (state, _) = TraceState::parse(&carrier.tracestate);
         let written = state.write(Some(("own", "new"))).unwrap();
-        assert!(
-            written.starts_with("own=new,k01=v,") && written.ends_with(",k31=v"),
-            "the last makes room: {written}"
-        );
+        assert!(written.starts_with("own=new,k01=v,") && written.ends_with(",k31=v"), "the last makes room: {written}");
     }
 }

@@ -64,9 +64,8 @@ impl Span<'_> {
         let dropped = self.attributes.dropped();
 
         // 18 + 10 for the ids, 2 for the kind, 9 + 9 for the times, 6 for the flags (field 16's key takes two).
-        let mut len = 54_usize
-            .saturating_add(delimited_len(name.len()))
-            .saturating_add(self.attributes.as_bytes().len());
+        let mut len =
+            54_usize.saturating_add(delimited_len(name.len())).saturating_add(self.attributes.as_bytes().len());
         if !self.trace_state.is_empty() {
             len = len.saturating_add(delimited_len(self.trace_state.len()));
         }
