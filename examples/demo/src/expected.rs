@@ -64,3 +64,82 @@ pub(crate) fn check(call: &Call, answer: &Answered, spans: &[ReceivedSpan]) -> a
     ensure!(parent.as_deref() == Some(last_span), "inventory saw the parent {last_span}, which is not its sidecar's");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use meshspan_kit::opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use meshspan_kit::receiver::Protocol;
+
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const CALLER: &str = "00f067aa0ba902b7";
+
+    fn call() -> Call {
+        let mut call = crate::calls::all().remove(1);
+        (call.trace_id, call.parent_id, call.status) = (Some(TRACE.to_owned()), Some(CALLER), 503);
+        call
+    }
+
+    fn answer(last: u8, flags: &str) -> Answered {
+        let traceparent = Some(format!("00-{TRACE}-{}-{flags}", format!("{last:02x}").repeat(8)));
+        Answered { status: 503, traceparent, ..Answered::default() }
+    }
+
+    /// The chain with span ids 1 to 5, each failed with 503.
+    fn chain() -> Vec<ReceivedSpan> {
+        let hex = |byte: usize| format!("{byte:02x}").repeat(8);
+        let spans = CHAIN.iter().enumerate().map(|(index, (service, kind))| {
+            let parent = if index == 0 { CALLER.to_owned() } else { hex(index) };
+            let export: ExportTraceServiceRequest = serde_json::from_value(serde_json::json!({"resourceSpans": [{
+                "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+                "scopeSpans": [{"spans": [{
+                    "traceId": TRACE, "spanId": hex(index + 1), "parentSpanId": parent, "kind": *kind as i32,
+                    "attributes": [{"key": "http.response.status_code", "value": {"intValue": "503"}}],
+                    "status": {"code": 2},
+                }]}],
+            }]}))
+            .expect("it is OTLP/JSON");
+            ReceivedSpan::all_of(&export, Protocol::HttpJson).remove(0)
+        });
+        spans.collect()
+    }
+
+    #[test]
+    fn the_whole_chain_is_as_expected() {
+        check(&call(), &answer(5, "01"), &chain()).expect("all is there");
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_found() {
+        type Change = fn(&mut Call, &mut Answered, &mut Vec<ReceivedSpan>);
+        let cases: [(&str, Change, &str); 11] = [
+            ("another answer", |_, a, _| a.status = 200, "the answer was 200"),
+            ("no propagation", |_, a, _| a.traceparent = None, "no traceparent"),
+            ("another trace", |c, _, _| c.trace_id = Some("00".repeat(16)), "not the caller's"),
+            ("another decision", |_, a, _| *a = answer(5, "00"), "the flags 00"),
+            ("lost baggage", |c, _, _| c.carried = Some(("", "k=v")), "the baggage"),
+            ("a lost span", |_, _, s| drop(s.remove(2)), "Server span of checkout is missing"),
+            ("a span twice", |_, _, s| s.push(s[1].clone()), "came twice"),
+            ("a wrong parent", |_, _, s| s[3].span.parent_span_id = vec![9; 8], "has the parent"),
+            ("a lost failure", |_, _, s| s[4].span.status = None, "the span status"),
+            ("a lost code", |_, _, s| s[4].span.attributes.clear(), "says the status None"),
+            ("another last parent", |_, a, _| *a = answer(4, "01"), "not its sidecar's"),
+        ];
+        for (why, change, part) in cases {
+            let (mut call, mut answered, mut spans) = (call(), answer(5, "01"), chain());
+            change(&mut call, &mut answered, &mut spans);
+            let problem = check(&call, &answered, &spans).expect_err(why).to_string();
+            assert!(problem.contains(part), "{why}: {problem}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_to_be_sampled_must_not_arrive() {
+        let mut call = call();
+        call.sampled = false;
+        check(&call, &answer(5, "00"), &[]).expect("nothing is right");
+        let problem = check(&call, &answer(5, "00"), &chain()).expect_err("spans came").to_string();
+        assert!(problem.contains("5 spans arrived"), "{problem}");
+    }
+}

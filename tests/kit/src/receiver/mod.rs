@@ -64,7 +64,7 @@ impl ReceivedRequest {
 
     /// The spans in it, in order.
     pub fn spans(&self) -> Vec<ReceivedSpan> {
-        self.export.iter().flat_map(|export| span::flatten(export, self.protocol)).collect()
+        self.export.iter().flat_map(|export| ReceivedSpan::all_of(export, self.protocol)).collect()
     }
 }
 

@@ -31,6 +31,24 @@ pub struct ReceivedSpan {
 }
 
 impl ReceivedSpan {
+    /// All spans of an export request, in order.
+    pub fn all_of(export: &ExportTraceServiceRequest, protocol: Protocol) -> Vec<Self> {
+        let mut spans = Vec::new();
+        for of_resource in &export.resource_spans {
+            for of_scope in &of_resource.scope_spans {
+                spans.extend(of_scope.spans.iter().map(|span| Self {
+                    protocol,
+                    resource: of_resource.resource.clone().unwrap_or_default(),
+                    resource_schema_url: of_resource.schema_url.clone(),
+                    scope: of_scope.scope.clone().unwrap_or_default(),
+                    scope_schema_url: of_scope.schema_url.clone(),
+                    span: span.clone(),
+                }));
+            }
+        }
+        spans
+    }
+
     /// The trace id, 32 lower-case hexadecimal digits (what was received, even when it is shorter).
     pub fn trace_id(&self) -> String {
         hex(&self.span.trace_id)
@@ -176,26 +194,6 @@ impl fmt::Display for ReceivedSpan {
             self.status(),
         )
     }
-}
-
-/// All spans of a request, in order.
-pub(super) fn flatten(export: &ExportTraceServiceRequest, protocol: Protocol) -> Vec<ReceivedSpan> {
-    let mut spans = Vec::new();
-    for of_resource in &export.resource_spans {
-        for of_scope in &of_resource.scope_spans {
-            for span in &of_scope.spans {
-                spans.push(ReceivedSpan {
-                    protocol,
-                    resource: of_resource.resource.clone().unwrap_or_default(),
-                    resource_schema_url: of_resource.schema_url.clone(),
-                    scope: of_scope.scope.clone().unwrap_or_default(),
-                    scope_schema_url: of_scope.schema_url.clone(),
-                    span: span.clone(),
-                });
-            }
-        }
-    }
-    spans
 }
 
 fn find<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
