@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, Inject, LogLevel};
 use crate::counter::{Counter, Counters};
 use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, Wakeup};
 use crate::header::HeaderEdit;
@@ -26,6 +26,7 @@ pub struct Plugin {
     tracer: Option<HttpTracer>,
     processors: Vec<BatchProcessor>,
     ids: IdGenerator,
+    inject: Inject,
     log_level: LogLevel,
     tick_period_ms: u32,
     /// What the plugin has counted and the host has not been told.
@@ -52,6 +53,7 @@ impl Plugin {
                 .map(|processor| BatchProcessor::new(processor, Rc::clone(&envelope)))
                 .collect(),
             ids: IdGenerator::from_seed(seed),
+            inject: config.meshspan.inject,
             log_level: config.log_level,
             tick_period_ms: shortest.unwrap_or(TICK_MS.1).clamp(TICK_MS.0, TICK_MS.1),
             counters: Counters::default(),
@@ -61,6 +63,11 @@ impl Plugin {
     /// How often the host should tick, ms.
     pub const fn tick_period_ms(&self) -> u32 {
         self.tick_period_ms
+    }
+
+    /// How header edits reach the upstream request.
+    pub const fn inject(&self) -> Inject {
+        self.inject
     }
 
     /// The tracer of HTTP streams; `None` when the plugin is disabled or has no tracer provider.

@@ -36,6 +36,7 @@ unsafe extern "C" {
     ) -> i32;
     fn proxy_remove_header_map_value(map: i32, key: *const u8, key_size: usize) -> i32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> i32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> i32;
     fn proxy_http_call(
         cluster: *const u8,
         cluster_size: usize,
@@ -139,6 +140,12 @@ pub(crate) fn property(path: &[u8]) -> Result<Option<Vec<u8>>> {
         Err(HostError::NOT_FOUND) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Sets a property of the stream; for a path that is not the host's own: filter state, its key with `wasm.` in front.
+pub(crate) fn set_property(path: &[u8], value: &[u8]) -> Result<()> {
+    // SAFETY: the host reads both during the call only.
+    ok(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
 }
 
 /// Sends an HTTP request from the effective context. Returns the token that its answer will name.

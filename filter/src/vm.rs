@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use meshspan_core::config::Config;
+use meshspan_core::config::{Config, Inject};
 use meshspan_core::counter::Counter;
 use meshspan_core::export::{DispatchError, ExportResponse, Wakeup};
 use meshspan_core::header::pairs::{self, Pairs};
@@ -233,11 +233,7 @@ impl Root {
         let (exchange, edits) = plugin.handle_request_headers(&head, direction, now)?;
         if live {
             for edit in &edits {
-                let done = match edit {
-                    HeaderEdit::Set { name, value } => host::set_request_header(name, value),
-                    HeaderEdit::Remove { name } => host::remove_request_header(name),
-                };
-                if done.is_err() {
+                if apply(edit, plugin.inject()).is_err() {
                     plugin.counters.increment(Counter::HostCallsFailed);
                 }
             }
@@ -366,6 +362,17 @@ impl Root {
         if let Some(plugin) = &mut self.plugin {
             self.metrics.flush(&mut plugin.counters);
         }
+    }
+}
+
+/// Carries an edit out. There is no filter state that takes a header away, so that is always done to the request.
+fn apply(edit: &HeaderEdit, inject: Inject) -> Result<(), HostError> {
+    match (edit, inject) {
+        (HeaderEdit::Set { name, value }, Inject::Headers) => host::set_request_header(name, value),
+        (HeaderEdit::Set { name, value }, Inject::FilterState) => {
+            host::set_property(format!("meshspan.{name}").as_bytes(), value.as_bytes())
+        }
+        (HeaderEdit::Remove { name }, _) => host::remove_request_header(name),
     }
 }
 

@@ -233,8 +233,19 @@ pub struct MeshspanConfig {
     pub clusters: Clusters,
     /// `routes`: path templates such as `/users/{id}`, in order of preference.
     pub routes: Vec<String>,
+    /// `inject`.
+    pub inject: Inject,
     /// `baggage_attributes`: baggage keys that become span attributes `baggage.KEY`.
     pub baggage_attributes: Vec<String>,
+}
+
+/// How context reaches the upstream request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inject {
+    /// The filter writes the request's headers. Envoy then routes the request again.
+    Headers,
+    /// The filter sets filter state, and the route configuration writes the headers from it, after routing.
+    FilterState,
 }
 
 /// Which spans a stream becomes.

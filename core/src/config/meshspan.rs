@@ -7,7 +7,7 @@ use super::error::{Problem, nearest, quote};
 use super::ordered::unique;
 use super::reader::{Key, Object, Reader, built, not_yet};
 use super::token::is_token;
-use super::{Clusters, MeshspanConfig, Role};
+use super::{Clusters, Inject, MeshspanConfig, Role};
 
 const NAME: &str = "meshspan";
 
@@ -15,6 +15,7 @@ const KEYS: &[Key] = &[
     built("role"),
     built("clusters"),
     built("routes"),
+    built("inject"),
     built("baggage_attributes"),
     not_yet("keep"),
     not_yet("masking"),
@@ -27,12 +28,20 @@ const KEYS: &[Key] = &[
 const ROLES: &[(&str, Role)] =
     &[("auto", Role::Auto), ("server", Role::Server), ("client", Role::Client), ("gateway", Role::Gateway)];
 
+const INJECTS: &[(&str, Inject)] = &[("headers", Inject::Headers), ("filter_state", Inject::FilterState)];
+
 /// How many route templates a configuration may have.
 const MOST_ROUTES: usize = 10_000;
 
 impl Default for MeshspanConfig {
     fn default() -> Self {
-        Self { role: Role::Auto, clusters: Clusters::new(), routes: Vec::new(), baggage_attributes: Vec::new() }
+        Self {
+            role: Role::Auto,
+            clusters: Clusters::new(),
+            routes: Vec::new(),
+            inject: Inject::Headers,
+            baggage_attributes: Vec::new(),
+        }
     }
 }
 
@@ -63,6 +72,7 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
         role: object.nullable("role").and_then(|role| role.one_of(ROLES)).unwrap_or(Role::Auto),
         clusters: read_clusters(&object),
         routes: object.nullable("routes").map(|routes| read_routes(&routes)).unwrap_or_default(),
+        inject: object.nullable("inject").and_then(|inject| inject.one_of(INJECTS)).unwrap_or(Inject::Headers),
         baggage_attributes: object
             .nullable("baggage_attributes")
             .map(|keys| read_baggage_keys(&keys))
