@@ -35,10 +35,7 @@ pub(crate) fn build(places: &Places, toolchain: &WasmToolchain, debug_symbols: b
     if !status.success() {
         bail!("the filter does not compile ({status}); the compiler's messages stand above");
     }
-    let compiled = toolchain
-        .target_dir(places)
-        .join(WASI)
-        .join("wasm/meshspan_filter.wasm");
+    let compiled = toolchain.target_dir(places).join(WASI).join("wasm/meshspan_filter.wasm");
     let bytes = std::fs::read(&compiled).with_context(|| {
         format!(
             "no compiled module at {}: is filter/ a `cdylib`, and `CARGO_BUILD_TARGET_DIR` unset?",
@@ -66,20 +63,11 @@ pub(crate) fn write_whole(file: &Path, bytes: &[u8]) -> Result<()> {
 fn report(places: &Places, module: &Path, compiled: usize, linked: &Linked) {
     let size = linked.wasm.len();
     let shown = module.strip_prefix(&places.root).unwrap_or(module);
-    println!(
-        "{}: {size} bytes ({}; {} before linking)",
-        shown.display(),
-        kib(size),
-        kib(compiled)
-    );
+    println!("{}: {size} bytes ({}; {} before linking)", shown.display(), kib(size), kib(compiled));
     println!("  exports: {}", linked.exports.join(", "));
     println!("  taken out: {} exports of the SDK", linked.dropped.len());
     for (from, names) in &linked.imports {
-        println!(
-            "  imports from {from} ({}): {}",
-            names.len(),
-            names.join(", ")
-        );
+        println!("  imports from {from} ({}): {}", names.len(), names.join(", "));
     }
 }
 

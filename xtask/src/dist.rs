@@ -19,17 +19,11 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
     let ready = setup(&places, &[Need::WasiTarget])?;
     build(&places, ready.toolchain()?, false)?;
     let dist = places.dist();
-    copy_folder(
-        &places.root.join("envoy-config"),
-        &dist.join("envoy-config"),
-    )?;
+    copy_folder(&places.root.join("envoy-config"), &dist.join("envoy-config"))?;
     let sums = checksum(&dist)?;
     write_whole(&dist.join("SHA256SUMS"), sums.as_bytes())?;
     print!("{sums}");
-    println!(
-        "all in {}",
-        dist.strip_prefix(&places.root).unwrap_or(&dist).display()
-    );
+    println!("all in {}", dist.strip_prefix(&places.root).unwrap_or(&dist).display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -42,8 +36,9 @@ fn checksum(dist: &Path) -> Result<String> {
         command.args(["-a", "256"]);
         command
     };
-    let line = output_of(command.arg("meshspan.wasm").current_dir(dist))
-        .context("neither `sha256sum` nor `shasum` runs here; one of them (coreutils, perl) is needed for SHA256SUMS")?;
+    let line = output_of(command.arg("meshspan.wasm").current_dir(dist)).context(
+        "neither `sha256sum` nor `shasum` runs here; one of them (coreutils, perl) is needed for SHA256SUMS",
+    )?;
     Ok(format!("{line}\n"))
 }
 
@@ -57,8 +52,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             copy_folder(&entry.path(), &copy)?;
         } else {
-            fs::copy(entry.path(), &copy)
-                .with_context(|| format!("cannot write {}", copy.display()))?;
+            fs::copy(entry.path(), &copy).with_context(|| format!("cannot write {}", copy.display()))?;
         }
     }
     Ok(())

@@ -23,9 +23,11 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
         match name {
             "--seconds" => {
                 let value = options.value(name, joined)?;
-                seconds = value.parse().ok().filter(|s| *s > 0).with_context(|| {
-                    format!("`--seconds {value}`: a whole number from 1 is allowed")
-                })?;
+                seconds = value
+                    .parse()
+                    .ok()
+                    .filter(|s| *s > 0)
+                    .with_context(|| format!("`--seconds {value}`: a whole number from 1 is allowed"))?;
             }
             option if option.starts_with('-') => return options.unknown(option, &["--seconds"]),
             target => only = Some(target),
@@ -48,19 +50,14 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
     for target in &targets {
         fuzz(&places, target, seconds, &mut steps)?;
     }
-    println!(
-        "{} of {} targets ran {seconds} s each without a finding",
-        targets.len(),
-        targets.len()
-    );
+    println!("{} of {} targets ran {seconds} s each without a finding", targets.len(), targets.len());
     Ok(ExitCode::SUCCESS)
 }
 
 /// The names of the targets, as fuzz/Cargo.toml lists them.
 pub(crate) fn targets(places: &Places) -> Result<Vec<String>> {
     let manifest = manifest(places);
-    let text = std::fs::read_to_string(&manifest)
-        .with_context(|| format!("cannot read {}", manifest.display()))?;
+    let text = std::fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
     Ok(programs_in(&text))
 }
 
@@ -68,18 +65,8 @@ pub(crate) fn targets(places: &Places) -> Result<Vec<String>> {
 pub(crate) fn build(places: &Places) -> Result<()> {
     let mut command = Command::new(cargo());
     // The crates under test bring their dependencies along, so the lock file here follows theirs.
-    command.current_dir(places.root.join("fuzz")).args([
-        "build",
-        "--release",
-        "--bins",
-        "--target",
-        &host()?,
-    ]);
-    let status = run_open(
-        command
-            .env("CARGO_TARGET_DIR", target_dir(places))
-            .env("RUSTFLAGS", COVERAGE),
-    )?;
+    command.current_dir(places.root.join("fuzz")).args(["build", "--release", "--bins", "--target", &host()?]);
+    let status = run_open(command.env("CARGO_TARGET_DIR", target_dir(places)).env("RUSTFLAGS", COVERAGE))?;
     if !status.success() {
         bail!("the fuzz targets do not compile ({status}); the compiler's messages stand above");
     }
@@ -93,17 +80,11 @@ pub(crate) fn fuzz(places: &Places, target: &str, seconds: u64, steps: &mut Step
     let artifacts = target_dir(places).join("artifacts").join(target);
     let seeds = places.root.join("fuzz/seeds").join(target);
     for needed in [&corpus, &artifacts] {
-        std::fs::create_dir_all(needed)
-            .with_context(|| format!("cannot create {}", needed.display()))?;
+        std::fs::create_dir_all(needed).with_context(|| format!("cannot create {}", needed.display()))?;
     }
     let log = places.log(&format!("fuzz-{target}"))?;
     let _ = std::fs::remove_file(&log);
-    let mut command = Command::new(
-        target_dir(places)
-            .join(host()?)
-            .join("release")
-            .join(target),
-    );
+    let mut command = Command::new(target_dir(places).join(host()?).join("release").join(target));
     command
         .current_dir(&places.root)
         .arg(&corpus)
@@ -114,33 +95,22 @@ pub(crate) fn fuzz(places: &Places, target: &str, seconds: u64, steps: &mut Step
     steps.run(target, |step| {
         step.doing(format!("runs for {seconds} s"));
         run_logged(&mut command, &log).with_context(|| {
-            format!(
-                "the fuzz target `{target}` found something; the input lies in {}",
-                artifacts.display()
-            )
+            format!("the fuzz target `{target}` found something; the input lies in {}", artifacts.display())
         })?;
         let said = std::fs::read_to_string(&log).unwrap_or_default();
         let inputs = inputs_in(&said);
-        Ok((
-            (),
-            format!("{} inputs, no finding", inputs.unwrap_or("some")),
-        ))
+        Ok(((), format!("{} inputs, no finding", inputs.unwrap_or("some"))))
     })
 }
 
 /// How many inputs libFuzzer says it tried.
 fn inputs_in(log: &str) -> Option<&str> {
-    log.lines()
-        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
-        .map(str::trim)
+    log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")).map(str::trim)
 }
 
 /// Whether there is a C++ compiler, which libFuzzer itself is built with.
 pub(crate) fn has_compiler() -> bool {
-    std::env::var_os("CXX").is_some()
-        || ["c++", "g++", "clang++"]
-            .iter()
-            .any(|name| on_path(name).is_some())
+    std::env::var_os("CXX").is_some() || ["c++", "g++", "clang++"].iter().any(|name| on_path(name).is_some())
 }
 
 fn manifest(places: &Places) -> PathBuf {
@@ -158,12 +128,8 @@ fn target_dir(places: &Places) -> PathBuf {
 
 /// The triple of this machine. Naming it keeps the coverage flags away from build scripts.
 fn host() -> Result<String> {
-    let text = output_of(Command::new("rustc").arg("-vV"))
-        .context("`rustc -vV` does not run; is Rust on PATH?")?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .map(str::to_owned)
-        .context("`rustc -vV` names no host")
+    let text = output_of(Command::new("rustc").arg("-vV")).context("`rustc -vV` does not run; is Rust on PATH?")?;
+    text.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).context("`rustc -vV` names no host")
 }
 
 fn programs_in(manifest: &str) -> Vec<String> {
@@ -173,12 +139,7 @@ fn programs_in(manifest: &str) -> Vec<String> {
         if line.starts_with('[') {
             inside = line == "[[bin]]";
         } else if inside && let Some(value) = line.strip_prefix("name") {
-            names.push(
-                value
-                    .trim_start_matches([' ', '='])
-                    .trim_matches('"')
-                    .to_owned(),
-            );
+            names.push(value.trim_start_matches([' ', '=']).trim_matches('"').to_owned());
         }
     }
     names

@@ -4,10 +4,7 @@ use std::process::ExitCode;
 
 /// Every command with its line in the help page.
 pub(crate) const COMMANDS: &[(&str, &str)] = &[
-    (
-        "demo",
-        "show the main job: traces through real Envoy, as waterfalls",
-    ),
+    ("demo", "show the main job: traces through real Envoy, as waterfalls"),
     ("test", "run everything that has a test"),
     ("build", "compile the filter to target/dist/meshspan.wasm"),
     ("setup", "find or get everything the other commands need"),
@@ -56,9 +53,6 @@ pub(crate) fn print() -> ExitCode {
         println!("    {name:<8} {line}");
     }
     println!();
-    print!(
-        "{}",
-        DETAILS.replace("PARTS", &crate::test::part_names().join(", "))
-    );
+    print!("{}", DETAILS.replace("PARTS", &crate::test::part_names().join(", ")));
     ExitCode::SUCCESS
 }

@@ -13,12 +13,7 @@ use walrus::{ExportItem, ModuleConfig};
 const OWN: &str = "meshspan_export_";
 
 /// What the module keeps beside its callbacks: the host's way to memory, to initialization and to the ABI's version.
-const KEPT: [&str; 4] = [
-    "memory",
-    "_initialize",
-    "proxy_abi_version_0_2_1",
-    "proxy_on_memory_allocate",
-];
+const KEPT: [&str; 4] = ["memory", "_initialize", "proxy_abi_version_0_2_1", "proxy_on_memory_allocate"];
 
 /// The callbacks without which it is no filter of ours.
 const REQUIRED: [&str; 6] = [
@@ -48,27 +43,13 @@ pub(crate) struct Linked {
 /// Links the module. `names` keeps the functions' names, for profiles and stack traces.
 pub(crate) fn link(compiled: &[u8], names: bool) -> Result<Linked> {
     let mut config = ModuleConfig::new();
-    config
-        .generate_name_section(names)
-        .generate_producers_section(false)
-        .generate_dwarf(false);
-    let mut module = config
-        .parse(compiled)
-        .context("the compiler's output is not a wasm module that can be read")?;
+    config.generate_name_section(names).generate_producers_section(false).generate_dwarf(false);
+    let mut module = config.parse(compiled).context("the compiler's output is not a wasm module that can be read")?;
 
-    let own: Vec<String> = module
-        .exports
-        .iter()
-        .filter_map(|export| export.name.strip_prefix(OWN))
-        .map(str::to_owned)
-        .collect();
+    let own: Vec<String> =
+        module.exports.iter().filter_map(|export| export.name.strip_prefix(OWN)).map(str::to_owned).collect();
     let mut dropped = Vec::new();
-    for (id, name) in module
-        .exports
-        .iter()
-        .map(|export| (export.id(), export.name.clone()))
-        .collect::<Vec<_>>()
-    {
+    for (id, name) in module.exports.iter().map(|export| (export.id(), export.name.clone())).collect::<Vec<_>>() {
         if let Some(renamed) = name.strip_prefix(OWN) {
             renamed.clone_into(&mut module.exports.get_mut(id).name);
         } else if own.contains(&name) || !KEPT.contains(&name.as_str()) {
@@ -78,30 +59,19 @@ pub(crate) fn link(compiled: &[u8], names: bool) -> Result<Linked> {
     }
     walrus::passes::gc::run(&mut module);
     // The compiler's notes about itself; the host reads none of them.
-    let notes: Vec<_> = module
-        .customs
-        .iter()
-        .map(|(id, section)| (id, section.name().to_owned()))
-        .collect();
+    let notes: Vec<_> = module.customs.iter().map(|(id, section)| (id, section.name().to_owned())).collect();
     for (id, name) in notes {
         if !name.starts_with(".debug") {
             module.customs.delete(id);
         }
     }
 
-    let mut exports: Vec<String> = module
-        .exports
-        .iter()
-        .map(|export| export.name.clone())
-        .collect();
+    let mut exports: Vec<String> = module.exports.iter().map(|export| export.name.clone()).collect();
     exports.sort();
     dropped.sort();
     let mut imports: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for import in module.imports.iter() {
-        imports
-            .entry(import.module.clone())
-            .or_default()
-            .push(import.name.clone());
+        imports.entry(import.module.clone()).or_default().push(import.name.clone());
     }
     for names in imports.values_mut() {
         names.sort();
@@ -114,20 +84,11 @@ pub(crate) fn link(compiled: &[u8], names: bool) -> Result<Linked> {
         .collect();
     check(&functions, &exports, &imports)?;
     let wasm = module.emit_wasm();
-    Ok(Linked {
-        wasm,
-        exports,
-        dropped,
-        imports,
-    })
+    Ok(Linked { wasm, exports, dropped, imports })
 }
 
 /// Reports everything that is wrong at once.
-fn check(
-    functions: &[&str],
-    exports: &[String],
-    imports: &BTreeMap<String, Vec<String>>,
-) -> Result<()> {
+fn check(functions: &[&str], exports: &[String], imports: &BTreeMap<String, Vec<String>>) -> Result<()> {
     let mut wrong = Vec::new();
     for name in KEPT {
         if !exports.iter().any(|export| export == name) {
@@ -136,26 +97,18 @@ fn check(
     }
     for name in REQUIRED {
         if !functions.contains(&name) {
-            wrong.push(format!(
-                "the callback `{name}` is missing: the filter has to export `{OWN}{name}`"
-            ));
+            wrong.push(format!("the callback `{name}` is missing: the filter has to export `{OWN}{name}`"));
         }
     }
     for (module, names) in imports {
         if !IMPORT_MODULES.contains(&module.as_str()) {
-            wrong.push(format!(
-                "imports from `{module}`, which Envoy does not offer: {}",
-                names.join(", ")
-            ));
+            wrong.push(format!("imports from `{module}`, which Envoy does not offer: {}", names.join(", ")));
         }
     }
     if wrong.is_empty() {
         return Ok(());
     }
-    bail!(
-        "the compiled module is not one that Envoy can run as meshspan:\n  - {}",
-        wrong.join("\n  - ")
-    )
+    bail!("the compiled module is not one that Envoy can run as meshspan:\n  - {}", wrong.join("\n  - "))
 }
 
 #[cfg(test)]
@@ -212,14 +165,7 @@ mod tests {
                 "proxy_on_tick",
             ]
         );
-        assert_eq!(
-            linked.dropped,
-            [
-                "proxy_on_log",
-                "proxy_on_request_body",
-                "some_other_crates_function"
-            ]
-        );
+        assert_eq!(linked.dropped, ["proxy_on_log", "proxy_on_request_body", "some_other_crates_function"]);
         // What only the SDK's callbacks called is gone, down to the import; what ours call is there.
         assert_eq!(linked.imports["env"], ["proxy_log"]);
         assert_eq!(linked.imports["wasi_snapshot_preview1"], ["fd_write"]);
@@ -240,21 +186,14 @@ mod tests {
         let error = link(
             &compiled(&[
                 ("meshspan_export_proxy_on_configure", "proxy_on_configure"), // only the SDK's
-                ("_initialize", "_start"), // a program, no library
-                (
-                    "\"env\" \"proxy_log\"",
-                    "\"__wbindgen_placeholder__\" \"proxy_log\"",
-                ), // a browser's
+                ("_initialize", "_start"),                                    // a program, no library
+                ("\"env\" \"proxy_log\"", "\"__wbindgen_placeholder__\" \"proxy_log\""), // a browser's
             ]),
             false,
         )
         .unwrap_err()
         .to_string();
-        for part in [
-            "`proxy_on_configure` is missing",
-            "`_initialize` is missing",
-            "`__wbindgen_placeholder__`",
-        ] {
+        for part in ["`proxy_on_configure` is missing", "`_initialize` is missing", "`__wbindgen_placeholder__`"] {
             assert!(error.contains(part), "{part} in: {error}");
         }
         assert!(!error.contains("proxy_on_tick"), "{error}");

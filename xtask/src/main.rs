@@ -37,10 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(command: &str, arguments: Vec<String>) -> Result<ExitCode> {
-    let asks_for_help = arguments
-        .iter()
-        .take_while(|a| *a != "--")
-        .any(|a| a == "--help" || a == "-h");
+    let asks_for_help = arguments.iter().take_while(|a| *a != "--").any(|a| a == "--help" || a == "-h");
     if asks_for_help && !matches!(command, "demo" | "bench") {
         return Ok(help::print());
     }

@@ -10,10 +10,7 @@ pub(crate) struct Options<'a> {
 
 impl<'a> Options<'a> {
     pub(crate) fn of(command: &'static str, arguments: &'a [String]) -> Self {
-        Self {
-            command,
-            rest: arguments.iter(),
-        }
+        Self { command, rest: arguments.iter() }
     }
 
     /// The next argument; an option may come as `--name value` or `--name=value`.
@@ -52,15 +49,9 @@ impl<'a> Options<'a> {
 pub(crate) fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     // Who types the beginning of a word means that word.
     let steps_to = |candidate: &str| {
-        if word.len() > 2 && candidate.starts_with(word) {
-            1
-        } else {
-            distance(word, candidate)
-        }
+        if word.len() > 2 && candidate.starts_with(word) { 1 } else { distance(word, candidate) }
     };
-    let nearest = known
-        .map(|candidate| (steps_to(candidate), candidate))
-        .min();
+    let nearest = known.map(|candidate| (steps_to(candidate), candidate)).min();
     match nearest {
         Some((steps, candidate)) if steps <= 1 + word.len() / 4 => {
             format!(", did you mean `{candidate}`?")
@@ -110,30 +101,18 @@ mod tests {
             ("deploy", ""),                       // nothing like it
             ("", ""),                             // nothing at all
         ] {
-            assert_eq!(
-                did_you_mean(typed, known.into_iter()),
-                expected,
-                "for `{typed}`"
-            );
+            assert_eq!(did_you_mean(typed, known.into_iter()), expected, "for `{typed}`");
         }
     }
 
     #[test]
     fn a_value_comes_joined_or_next_and_is_missed_when_absent() {
-        let line: Vec<String> = ["--only=fmt", "--seconds", "5", "name", "--only"]
-            .map(str::to_owned)
-            .to_vec();
+        let line: Vec<String> = ["--only=fmt", "--seconds", "5", "name", "--only"].map(str::to_owned).to_vec();
         let mut options = Options::of("test", &line);
         let (name, joined) = options.next().unwrap();
-        assert_eq!(
-            (name, options.value(name, joined).unwrap()),
-            ("--only", "fmt")
-        );
+        assert_eq!((name, options.value(name, joined).unwrap()), ("--only", "fmt"));
         let (name, joined) = options.next().unwrap();
-        assert_eq!(
-            (name, options.value(name, joined).unwrap()),
-            ("--seconds", "5")
-        );
+        assert_eq!((name, options.value(name, joined).unwrap()), ("--seconds", "5"));
         assert_eq!(options.next(), Some(("name", None)));
         let (name, joined) = options.next().unwrap();
         assert!(options.value(name, joined).is_err());

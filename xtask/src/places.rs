@@ -21,17 +21,10 @@ impl Places {
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = package.parent().map(Path::to_path_buf).unwrap_or_default();
         if !root.join("Cargo.lock").is_file() {
-            bail!(
-                "no Cargo.lock in {}: run `cargo xtask` inside a checkout of meshspan",
-                root.display()
-            );
+            bail!("no Cargo.lock in {}: run `cargo xtask` inside a checkout of meshspan", root.display());
         }
         let from_root = |name: &str, default: &str| {
-            root.join(
-                std::env::var_os(name)
-                    .filter(|v| !v.is_empty())
-                    .unwrap_or_else(|| default.into()),
-            )
+            root.join(std::env::var_os(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.into()))
         };
         Ok(Self {
             home: from_root("MESHSPAN_HOME", ".meshspan"),
@@ -53,24 +46,17 @@ impl Places {
     /// The output of sub-commands that the terminal does not show.
     pub(crate) fn log(&self, name: &str) -> Result<PathBuf> {
         let folder = self.home.join("logs");
-        std::fs::create_dir_all(&folder).with_context(|| {
-            format!(
-                "cannot create {} (MESHSPAN_HOME names another place)",
-                folder.display()
-            )
-        })?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {} (MESHSPAN_HOME names another place)", folder.display()))?;
         Ok(folder.join(format!("{name}.log")))
     }
 
     /// The version that Cargo.lock fixes for `package`.
     pub(crate) fn locked_version(&self, package: &str) -> Result<String> {
-        let lock = std::fs::read_to_string(self.root.join("Cargo.lock"))
-            .context("cannot read Cargo.lock")?;
+        let lock = std::fs::read_to_string(self.root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
         match version_in_lock(&lock, package) {
             Some(version) => Ok(version.to_owned()),
-            None => bail!(
-                "Cargo.lock holds no `{package}`; run `cargo update --workspace` and look at its changes"
-            ),
+            None => bail!("Cargo.lock holds no `{package}`; run `cargo update --workspace` and look at its changes"),
         }
     }
 }
@@ -82,9 +68,7 @@ pub(crate) fn cargo() -> PathBuf {
 
 /// The file of this name on `PATH`.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 fn version_in_lock<'a>(lock: &'a str, package: &str) -> Option<&'a str> {

@@ -22,11 +22,7 @@ impl Steps {
     }
 
     /// Runs one step. The text that `work` leaves beside its value says what came of it.
-    pub(crate) fn run<T>(
-        &mut self,
-        name: &str,
-        work: impl FnOnce(&Step) -> Result<(T, String)>,
-    ) -> Result<T> {
+    pub(crate) fn run<T>(&mut self, name: &str, work: impl FnOnce(&Step) -> Result<(T, String)>) -> Result<T> {
         self.begun += 1;
         let label = format!("[{}/{}] {name}", self.begun, self.total);
         let begun = Instant::now();
@@ -64,11 +60,7 @@ impl Step {
 /// Shows what the step says until it is over.
 fn show(label: &str, told: &std::sync::mpsc::Receiver<String>, begun: Instant) {
     let terminal = std::io::stderr().is_terminal();
-    let tick = if terminal {
-        Duration::from_millis(120)
-    } else {
-        Duration::from_secs(20)
-    };
+    let tick = if terminal { Duration::from_millis(120) } else { Duration::from_secs(20) };
     let mut now = String::new();
     for mark in ['|', '/', '-', '\\'].into_iter().cycle() {
         match told.recv_timeout(tick) {
@@ -85,10 +77,7 @@ fn show(label: &str, told: &std::sync::mpsc::Receiver<String>, begun: Instant) {
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if terminal && !now.is_empty() {
-            eprint!(
-                "\r\x1b[2K{mark} {label}: {now} ... {} s",
-                begun.elapsed().as_secs()
-            );
+            eprint!("\r\x1b[2K{mark} {label}: {now} ... {} s", begun.elapsed().as_secs());
             let _ = std::io::stderr().flush();
         }
     }

@@ -17,11 +17,7 @@ pub(crate) fn bench(arguments: Vec<String>) -> Result<ExitCode> {
 }
 
 /// Tells a program where the module and the Envoys are.
-pub(crate) fn tell<'c>(
-    command: &'c mut Command,
-    places: &Places,
-    envoys: &[Envoy],
-) -> &'c mut Command {
+pub(crate) fn tell<'c>(command: &'c mut Command, places: &Places, envoys: &[Envoy]) -> &'c mut Command {
     command
         .current_dir(&places.root)
         .env("MESHSPAN_WASM", places.module())
@@ -31,13 +27,8 @@ pub(crate) fn tell<'c>(
 fn run(package: &str, profile: &[&str], arguments: Vec<String>) -> Result<ExitCode> {
     let places = Places::find()?;
     let mut program = Command::new(cargo());
-    program
-        .args(["run", "--locked", "--package", package])
-        .args(profile)
-        .arg("--");
-    let asks_for_help = arguments
-        .iter()
-        .any(|argument| argument == "--help" || argument == "-h");
+    program.args(["run", "--locked", "--package", package]).args(profile).arg("--");
+    let asks_for_help = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
     program.args(arguments);
     if asks_for_help {
         program.current_dir(&places.root);

@@ -27,12 +27,8 @@ pub(crate) enum Need {
 }
 
 /// All there is to need.
-pub(crate) const EVERYTHING: [Need; 4] = [
-    Need::AllTargets,
-    Need::Envoy(envoy::NEWEST),
-    Need::Envoy(envoy::OLDEST),
-    Need::TestRunner,
-];
+pub(crate) const EVERYTHING: [Need; 4] =
+    [Need::AllTargets, Need::Envoy(envoy::NEWEST), Need::Envoy(envoy::OLDEST), Need::TestRunner];
 
 /// What is ready for use.
 #[derive(Default)]
@@ -45,9 +41,7 @@ pub(crate) struct Ready {
 
 impl Ready {
     pub(crate) fn toolchain(&self) -> Result<&WasmToolchain> {
-        self.toolchain
-            .as_ref()
-            .context("set-up found no way to build for wasm (see above)")
+        self.toolchain.as_ref().context("set-up found no way to build for wasm (see above)")
     }
 
     /// The Envoys, newest first; one where `ENVOY_BIN` names it.
@@ -56,9 +50,7 @@ impl Ready {
     }
 
     pub(crate) fn test_runner(&self) -> Result<&TestRunner> {
-        self.test_runner
-            .as_ref()
-            .context("set-up found no way to run tests in Node (see above)")
+        self.test_runner.as_ref().context("set-up found no way to run tests in Node (see above)")
     }
 
     /// How many steps failed.
@@ -75,10 +67,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
     let places = Places::find()?;
     let ready = setup_what_can_be(&places, &EVERYTHING);
     if ready.failures() > 0 {
-        bail!(
-            "{} of the steps failed; what to do stands with each of them above",
-            ready.failures()
-        );
+        bail!("{} of the steps failed; what to do stands with each of them above", ready.failures());
     }
     eprintln!("all is ready; next: `cargo xtask demo` or `cargo xtask test`");
     Ok(ExitCode::SUCCESS)
@@ -116,10 +105,7 @@ fn clear_leftovers(places: &Places) {
     };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some((_, process)) = name
-            .strip_prefix("partial-")
-            .and_then(|rest| rest.rsplit_once('-'))
-        else {
+        let Some((_, process)) = name.strip_prefix("partial-").and_then(|rest| rest.rsplit_once('-')) else {
             continue;
         };
         // Another run may be at work; where that cannot be told, nothing is touched.
@@ -133,27 +119,19 @@ fn clear_leftovers(places: &Places) {
 fn meet(places: &Places, need: Need, steps: &mut Steps, ready: &mut Ready) -> Result<()> {
     match need {
         Need::WasiTarget => {
-            ready.toolchain = Some(steps.run("wasm target", |step| {
-                WasmToolchain::get(places, &[WASI], step)
-            })?);
+            ready.toolchain = Some(steps.run("wasm target", |step| WasmToolchain::get(places, &[WASI], step))?);
         }
         Need::AllTargets => {
-            ready.toolchain = Some(steps.run("wasm targets", |step| {
-                WasmToolchain::get(places, &[WASI, NODE], step)
-            })?);
+            ready.toolchain = Some(steps.run("wasm targets", |step| WasmToolchain::get(places, &[WASI, NODE], step))?);
         }
         Need::Envoy(version) => {
-            let found = steps.run(&format!("Envoy {version}"), |step| {
-                Envoy::get(places, version, step)
-            })?;
+            let found = steps.run(&format!("Envoy {version}"), |step| Envoy::get(places, version, step))?;
             if !ready.envoys.contains(&found) {
                 ready.envoys.push(found);
             }
         }
         Need::TestRunner => {
-            ready.test_runner = Some(steps.run("Node and its test runner", |step| {
-                TestRunner::get(places, step)
-            })?);
+            ready.test_runner = Some(steps.run("Node and its test runner", |step| TestRunner::get(places, step))?);
         }
     }
     Ok(())

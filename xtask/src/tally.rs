@@ -24,11 +24,7 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(formatter, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -36,10 +32,7 @@ impl std::fmt::Display for Tally {
 /// the caller filtered out are nobody's.
 fn of_line(line: &str) -> Option<Tally> {
     let plain = without_colour(line);
-    let (_, counts) = plain
-        .trim_start()
-        .strip_prefix("test result: ")?
-        .split_once(". ")?;
+    let (_, counts) = plain.trim_start().strip_prefix("test result: ")?.split_once(". ")?;
     let mut tally = Tally::default();
     for part in counts.split(';') {
         let Some((number, what)) = part.trim().split_once(' ') else {
@@ -95,14 +88,7 @@ mod tests {
         ] {
             tally.take(line);
         }
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 27,
-                failed: 2,
-                skipped: 1
-            }
-        );
+        assert_eq!(tally, Tally { passed: 27, failed: 2, skipped: 1 });
         assert_eq!(tally.to_string(), "27 passed, 2 failed, 1 skipped");
     }
 }

@@ -50,20 +50,10 @@ struct Row {
     elapsed: Duration,
 }
 
-const ENVOYS: [Need; 3] = [
-    Need::WasiTarget,
-    Need::Envoy(envoy::NEWEST),
-    Need::Envoy(envoy::OLDEST),
-];
+const ENVOYS: [Need; 3] = [Need::WasiTarget, Need::Envoy(envoy::NEWEST), Need::Envoy(envoy::OLDEST)];
 
 const PARTS: [Part; 10] = [
-    Part {
-        name: "fmt",
-        about: "the code's format",
-        needs: &[],
-        reads_module: false,
-        run: fmt,
-    },
+    Part { name: "fmt", about: "the code's format", needs: &[], reads_module: false, run: fmt },
     Part {
         name: "clippy",
         about: "lints, natively and for wasm",
@@ -78,13 +68,7 @@ const PARTS: [Part; 10] = [
         reads_module: false,
         run: deny,
     },
-    Part {
-        name: "native",
-        about: "the logic and the commands",
-        needs: &[],
-        reads_module: false,
-        run: native,
-    },
+    Part { name: "native", about: "the logic and the commands", needs: &[], reads_module: false, run: native },
     Part {
         name: "node",
         about: "the logic as wasm, in Node",
@@ -92,13 +76,7 @@ const PARTS: [Part; 10] = [
         reads_module: false,
         run: node,
     },
-    Part {
-        name: "build",
-        about: "the module",
-        needs: &[Need::WasiTarget],
-        reads_module: false,
-        run: module,
-    },
+    Part { name: "build", about: "the module", needs: &[Need::WasiTarget], reads_module: false, run: module },
     Part {
         name: "module",
         about: "the module in a deterministic host",
@@ -106,13 +84,7 @@ const PARTS: [Part; 10] = [
         reads_module: true,
         run: in_host,
     },
-    Part {
-        name: "e2e",
-        about: "the module in Envoy",
-        needs: &ENVOYS,
-        reads_module: true,
-        run: in_envoy,
-    },
+    Part { name: "e2e", about: "the module in Envoy", needs: &ENVOYS, reads_module: true, run: in_envoy },
     Part {
         name: "demo",
         about: "the demo ends well",
@@ -120,13 +92,7 @@ const PARTS: [Part; 10] = [
         reads_module: true,
         run: demo,
     },
-    Part {
-        name: "fuzz",
-        about: "each fuzz target, briefly",
-        needs: &[],
-        reads_module: false,
-        run: fuzz_targets,
-    },
+    Part { name: "fuzz", about: "each fuzz target, briefly", needs: &[], reads_module: false, run: fuzz_targets },
 ];
 
 pub(crate) fn part_names() -> Vec<&'static str> {
@@ -149,12 +115,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
     let chosen = choose(&only);
     let places = Places::find()?;
     let ready = setup_what_can_be(&places, &needs_of(&chosen));
-    let run = Run {
-        places,
-        ready,
-        long,
-        names,
-    };
+    let run = Run { places, ready, long, names };
     let rows = run_parts(&chosen, &run);
     Ok(sum_up(&rows))
 }
@@ -174,10 +135,7 @@ fn known_part(name: &str) -> Result<&'static str> {
 fn choose(only: &[&str]) -> Vec<&'static Part> {
     let named = |part: &Part| only.is_empty() || only.contains(&part.name);
     let module_is_read = PARTS.iter().any(|part| named(part) && part.reads_module);
-    PARTS
-        .iter()
-        .filter(|part| named(part) || (part.name == "build" && module_is_read))
-        .collect()
+    PARTS.iter().filter(|part| named(part) || (part.name == "build" && module_is_read)).collect()
 }
 
 /// What the parts need, each once, the larger in place of the smaller.
@@ -202,52 +160,22 @@ fn run_parts(parts: &[&Part], run: &Run) -> Vec<Row> {
         let _ = std::io::stdout().flush();
         let begun = Instant::now();
         let outcome = if part.reads_module && module_failed {
-            Ok(Outcome::Skipped(
-                "there is no module, as the part `build` failed".to_owned(),
-            ))
+            Ok(Outcome::Skipped("there is no module, as the part `build` failed".to_owned()))
         } else {
             (part.run)(run)
         };
         let (tally, note) = match outcome {
             Ok(Outcome::Tests(tally)) => (tally, String::new()),
-            Ok(Outcome::Skipped(why)) => (
-                Tally {
-                    skipped: 1,
-                    ..Tally::default()
-                },
-                why,
-            ),
+            Ok(Outcome::Skipped(why)) => (Tally { skipped: 1, ..Tally::default() }, why),
             Err(error) => {
                 eprintln!("{}", crate::describe(&error));
                 module_failed |= part.name == "build";
-                let first_line = error
-                    .to_string()
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
-                (
-                    Tally {
-                        failed: 1,
-                        ..Tally::default()
-                    },
-                    first_line,
-                )
+                let first_line = error.to_string().lines().next().unwrap_or_default().to_owned();
+                (Tally { failed: 1, ..Tally::default() }, first_line)
             }
         };
-        let row = Row {
-            name: part.name,
-            tally,
-            note,
-            elapsed: begun.elapsed(),
-        };
-        println!(
-            "--- {}: {}, {:.1} s{}",
-            row.name,
-            row.result(),
-            row.elapsed.as_secs_f64(),
-            row.note_after(": ")
-        );
+        let row = Row { name: part.name, tally, note, elapsed: begun.elapsed() };
+        println!("--- {}: {}, {:.1} s{}", row.name, row.result(), row.elapsed.as_secs_f64(), row.note_after(": "));
         rows.push(row);
     }
     rows
@@ -257,34 +185,21 @@ impl Row {
     fn result(&self) -> &'static str {
         match self.tally {
             Tally { failed, .. } if failed > 0 => "FAILED",
-            Tally {
-                passed: 0, skipped, ..
-            } if skipped > 0 => "skipped",
+            Tally { passed: 0, skipped, .. } if skipped > 0 => "skipped",
             _ => "passed",
         }
     }
 
     fn note_after(&self, before: &str) -> String {
-        if self.note.is_empty() {
-            String::new()
-        } else {
-            format!("{before}{}", self.note)
-        }
+        if self.note.is_empty() { String::new() } else { format!("{before}{}", self.note) }
     }
 }
 
 fn sum_up(rows: &[Row]) -> ExitCode {
     let mut all = Tally::default();
-    println!(
-        "\n{:<8} {:<8} {:>7} {:>7} {:>7} {:>9}",
-        "part", "result", "passed", "failed", "skipped", "time"
-    );
+    println!("\n{:<8} {:<8} {:>7} {:>7} {:>7} {:>9}", "part", "result", "passed", "failed", "skipped", "time");
     for row in rows {
-        let Tally {
-            passed,
-            failed,
-            skipped,
-        } = row.tally;
+        let Tally { passed, failed, skipped } = row.tally;
         let seconds = format!("{:.1} s", row.elapsed.as_secs_f64());
         println!(
             "{:<8} {:<8} {passed:>7} {failed:>7} {skipped:>7} {seconds:>9}{}",
@@ -295,46 +210,25 @@ fn sum_up(rows: &[Row]) -> ExitCode {
         all.add(row.tally);
     }
     println!("\n{all}");
-    if all.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if all.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn fmt(run: &Run) -> Result<Outcome> {
     if let Some(skipped) = without("fmt", "rustfmt") {
         return Ok(skipped);
     }
-    check(run.cargo().args(["fmt", "--all", "--check"]))
-        .map_err(|error| error.context("`cargo fmt` puts it right"))
+    check(run.cargo().args(["fmt", "--all", "--check"])).map_err(|error| error.context("`cargo fmt` puts it right"))
 }
 
 fn clippy(run: &Run) -> Result<Outcome> {
     if let Some(skipped) = without("clippy", "clippy") {
         return Ok(skipped);
     }
-    check(run.cargo().args([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    check(run.cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     match run.ready.toolchain()? {
         toolchain @ WasmToolchain::Installed => {
             let mut command = toolchain.cargo(&run.places, "clippy", WASI);
-            check(command.args([
-                "--package",
-                "meshspan-core",
-                "--package",
-                "meshspan-filter",
-                "--",
-                "-D",
-                "warnings",
-            ]))
+            check(command.args(["--package", "meshspan-core", "--package", "meshspan-filter", "--", "-D", "warnings"]))
         }
         WasmToolchain::Debian { .. } => {
             println!(
@@ -347,47 +241,23 @@ fn clippy(run: &Run) -> Result<Outcome> {
 
 fn deny(run: &Run) -> Result<Outcome> {
     let own = run.places.home.join("tools/bin/cargo-deny");
-    let program = if own.is_file() {
-        Some(own)
-    } else {
-        crate::places::on_path("cargo-deny")
-    };
+    let program = if own.is_file() { Some(own) } else { crate::places::on_path("cargo-deny") };
     match program {
-        Some(program) => check(
-            Command::new(program)
-                .current_dir(&run.places.root)
-                .arg("check"),
-        ),
-        None => Ok(Outcome::Skipped(
-            "no cargo-deny here; `cargo install --locked cargo-deny` gets it".to_owned(),
-        )),
+        Some(program) => check(Command::new(program).current_dir(&run.places.root).arg("check")),
+        None => Ok(Outcome::Skipped("no cargo-deny here; `cargo install --locked cargo-deny` gets it".to_owned())),
     }
 }
 
 fn native(run: &Run) -> Result<Outcome> {
     let mut logic = run.cargo();
-    logic.args([
-        "test",
-        "--locked",
-        "--no-fail-fast",
-        "--package",
-        "meshspan-core",
-    ]);
+    logic.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-core"]);
     if run.long {
         logic.env("PROPTEST_CASES", "20000");
     }
     let mut tally = run.counted(&mut logic)?;
     let mut commands = run.cargo();
     // In the profile that the commands themselves were compiled in.
-    commands.args([
-        "test",
-        "--locked",
-        "--no-fail-fast",
-        "--profile",
-        "quick",
-        "--package",
-        "xtask",
-    ]);
+    commands.args(["test", "--locked", "--no-fail-fast", "--profile", "quick", "--package", "xtask"]);
     tally.add(run.counted(&mut commands)?);
     Ok(Outcome::Tests(tally))
 }
@@ -396,14 +266,7 @@ fn node(run: &Run) -> Result<Outcome> {
     let runner = run.ready.test_runner()?;
     let mut command = run.ready.toolchain()?.cargo(&run.places, "test", NODE);
     command
-        .args([
-            "--package",
-            "meshspan-core",
-            "--lib",
-            "--no-fail-fast",
-            "--profile",
-            "quick",
-        ])
+        .args(["--package", "meshspan-core", "--lib", "--no-fail-fast", "--profile", "quick"])
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &runner.binary);
     run.counted(&mut command).map(Outcome::Tests)
 }
@@ -415,15 +278,8 @@ fn module(run: &Run) -> Result<Outcome> {
 
 fn in_host(run: &Run) -> Result<Outcome> {
     let mut command = run.cargo();
-    command.args([
-        "test",
-        "--locked",
-        "--no-fail-fast",
-        "--package",
-        "meshspan-module-tests",
-    ]);
-    run.counted(tell(&mut command, &run.places, run.ready.envoys()))
-        .map(Outcome::Tests)
+    command.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-module-tests"]);
+    run.counted(tell(&mut command, &run.places, run.ready.envoys())).map(Outcome::Tests)
 }
 
 fn in_envoy(run: &Run) -> Result<Outcome> {
@@ -434,15 +290,7 @@ fn in_envoy(run: &Run) -> Result<Outcome> {
     for envoy in run.ready.envoys() {
         println!("in Envoy {}", envoy.version);
         let mut command = run.cargo();
-        command.args([
-            "test",
-            "--locked",
-            "--no-fail-fast",
-            "--package",
-            "meshspan-kit",
-            "--package",
-            "meshspan-e2e",
-        ]);
+        command.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-kit", "--package", "meshspan-e2e"]);
         tally.add(run.counted(tell(&mut command, &run.places, std::slice::from_ref(envoy)))?);
     }
     Ok(Outcome::Tests(tally))
@@ -453,21 +301,15 @@ fn demo(run: &Run) -> Result<Outcome> {
         bail!("set-up found no Envoy (see above)");
     }
     let mut command = run.cargo();
-    command
-        .args(["run", "--locked", "--package", "meshspan-demo"])
-        .stdin(Stdio::null());
+    command.args(["run", "--locked", "--package", "meshspan-demo"]).stdin(Stdio::null());
     check(tell(&mut command, &run.places, run.ready.envoys()))?;
-    Ok(Outcome::Tests(Tally {
-        passed: 1,
-        ..Tally::default()
-    }))
+    Ok(Outcome::Tests(Tally { passed: 1, ..Tally::default() }))
 }
 
 fn fuzz_targets(run: &Run) -> Result<Outcome> {
     if !fuzz::has_compiler() {
         return Ok(Outcome::Skipped(
-            "no C++ compiler here for libFuzzer; on Debian, `apt-get install g++` gets it"
-                .to_owned(),
+            "no C++ compiler here for libFuzzer; on Debian, `apt-get install g++` gets it".to_owned(),
         ));
     }
     let seconds = if run.long { 60 } else { 3 };
@@ -504,9 +346,7 @@ impl Run {
             command.env("MESHSPAN_LONG", "1");
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .map_err(|error| anyhow!("cannot start `{}`: {error}", shown(command)))?;
+        let mut child = command.spawn().map_err(|error| anyhow!("cannot start `{}`: {error}", shown(command)))?;
         let mut tally = Tally::default();
         if let Some(output) = child.stdout.take() {
             let mut lines = BufReader::new(output);
@@ -539,11 +379,8 @@ fn check(command: &mut Command) -> Result<Outcome> {
 /// That a part is skipped, when cargo lacks the sub-command.
 fn without(subcommand: &str, component: &str) -> Option<Outcome> {
     let present = output_of(Command::new(cargo()).args([subcommand, "--version"])).is_some();
-    (!present).then(|| {
-        Outcome::Skipped(format!(
-            "no `cargo {subcommand}` here; `rustup component add {component}` gets it"
-        ))
-    })
+    (!present)
+        .then(|| Outcome::Skipped(format!("no `cargo {subcommand}` here; `rustup component add {component}` gets it")))
 }
 
 #[cfg(test)]
@@ -565,10 +402,7 @@ mod tests {
     fn only_what_the_parts_need_is_set_up() {
         assert_eq!(needs_of(&choose(&["fmt", "deny", "native"])), []);
         assert_eq!(needs_of(&choose(&["module"])), [Need::WasiTarget]);
-        assert_eq!(
-            needs_of(&choose(&["clippy", "node"])),
-            [Need::AllTargets, Need::TestRunner]
-        );
+        assert_eq!(needs_of(&choose(&["clippy", "node"])), [Need::AllTargets, Need::TestRunner]);
         let mut all = needs_of(&choose(&[]));
         all.sort_by_key(|need| format!("{need:?}"));
         let mut everything = crate::setup::EVERYTHING.to_vec();
@@ -585,18 +419,8 @@ mod tests {
     #[test]
     fn a_row_says_what_counts_most() {
         let row = |passed, failed, skipped| {
-            let tally = Tally {
-                passed,
-                failed,
-                skipped,
-            };
-            Row {
-                name: "x",
-                tally,
-                note: String::new(),
-                elapsed: Duration::ZERO,
-            }
-            .result()
+            let tally = Tally { passed, failed, skipped };
+            Row { name: "x", tally, note: String::new(), elapsed: Duration::ZERO }.result()
         };
         assert_eq!(row(3, 1, 1), "FAILED");
         assert_eq!(row(3, 0, 1), "passed"); // some tests were

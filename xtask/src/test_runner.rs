@@ -29,14 +29,9 @@ impl TestRunner {
             return Ok((Self { binary }, format!("ready ({version}, Node {node})")));
         }
         if let Some(found) = on_path(NAME).filter(|found| is_version(found, &version)) {
-            return Ok((
-                Self { binary: found },
-                format!("found on PATH ({version}, Node {node})"),
-            ));
+            return Ok((Self { binary: found }, format!("found on PATH ({version}, Node {node})")));
         }
-        step.doing(format!(
-            "cargo install wasm-bindgen-cli {version} (compiles, a minute or two)"
-        ));
+        step.doing(format!("cargo install wasm-bindgen-cli {version} (compiles, a minute or two)"));
         install(places, &version, &folder).with_context(|| {
             format!(
                 "{NAME} {version} could not be installed. What to do: give cargo a way to crates.io \
@@ -44,50 +39,31 @@ impl TestRunner {
                  `cargo xtask test` needs it"
             )
         })?;
-        Ok((
-            Self { binary },
-            format!("installed ({version}, Node {node})"),
-        ))
+        Ok((Self { binary }, format!("installed ({version}, Node {node})")))
     }
 }
 
 fn install(places: &Places, version: &str, folder: &Path) -> Result<()> {
-    let partial = places
-        .home
-        .join(format!("partial-wasm-bindgen-{}", std::process::id()));
+    let partial = places.home.join(format!("partial-wasm-bindgen-{}", std::process::id()));
     let log = places.log("wasm-bindgen")?;
     let run = |locked: bool| {
         let mut command = Command::new(cargo());
-        command.args([
-            "install",
-            "wasm-bindgen-cli",
-            "--bin",
-            NAME,
-            "--version",
-            version,
-        ]);
+        command.args(["install", "wasm-bindgen-cli", "--bin", NAME, "--version", version]);
         // Without optimization: it runs for a moment, and compiling it is what takes the time.
-        command
-            .arg("--debug")
-            .env("CARGO_PROFILE_DEV_DEBUG", "false");
+        command.arg("--debug").env("CARGO_PROFILE_DEV_DEBUG", "false");
         command.env("CARGO_TARGET_DIR", places.home.join("build/wasm-bindgen"));
-        command
-            .args(locked.then_some("--locked"))
-            .arg("--root")
-            .arg(&partial);
+        command.args(locked.then_some("--locked")).arg("--root").arg(&partial);
         run_logged(command.current_dir(&places.home), &log)
     };
     // A mirror may lack a version that the package's own lock file names.
-    let may_differ =
-        |error: &anyhow::Error| error.to_string().contains("failed to select a version");
+    let may_differ = |error: &anyhow::Error| error.to_string().contains("failed to select a version");
     let first = match run(true) {
         Err(error) if may_differ(&error) => run(false),
         outcome => outcome,
     };
     let installed = first.and_then(|()| {
         let _ = fs::remove_dir_all(folder);
-        fs::rename(&partial, folder)
-            .with_context(|| format!("cannot move it to {}", folder.display()))
+        fs::rename(&partial, folder).with_context(|| format!("cannot move it to {}", folder.display()))
     });
     if installed.is_err() {
         let _ = fs::remove_dir_all(&partial);
@@ -117,8 +93,7 @@ fn major(version: &str) -> Option<u32> {
 }
 
 fn is_version(binary: &Path, version: &str) -> bool {
-    output_of(Command::new(binary).arg("--version"))
-        .is_some_and(|text| text.split(' ').next_back() == Some(version))
+    output_of(Command::new(binary).arg("--version")).is_some_and(|text| text.split(' ').next_back() == Some(version))
 }
 
 #[cfg(test)]
