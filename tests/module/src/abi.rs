@@ -129,9 +129,7 @@ pub fn parse_headers(bytes: &[u8]) -> Option<Headers> {
 }
 
 fn number(length: usize) -> [u8; 4] {
-    u32::try_from(length)
-        .expect("a header map is smaller than 4 GiB")
-        .to_le_bytes()
+    u32::try_from(length).expect("a header map is smaller than 4 GiB").to_le_bytes()
 }
 
 #[cfg(test)]
@@ -153,11 +151,7 @@ mod tests {
     fn a_header_map_cut_anywhere_is_refused() {
         let bytes = encode_headers(&[("a", "b"), ("c", "")]);
         for length in 1..bytes.len() {
-            assert_eq!(
-                parse_headers(&bytes[..length]),
-                None,
-                "cut to {length} bytes"
-            );
+            assert_eq!(parse_headers(&bytes[..length]), None, "cut to {length} bytes");
         }
     }
 }

@@ -30,22 +30,12 @@ pub struct Injection {
 impl Injection {
     /// Every call of `function` from now on.
     pub fn every(function: &str, result: Injected) -> Self {
-        Self {
-            function: function.to_owned(),
-            nth: None,
-            result,
-            seen: 0,
-        }
+        Self { function: function.to_owned(), nth: None, result, seen: 0 }
     }
 
     /// The `nth` call of `function` from now on, counted from 1; the others are answered truly.
     pub fn nth(function: &str, nth: u64, result: Injected) -> Self {
-        Self {
-            function: function.to_owned(),
-            nth: Some(nth),
-            result,
-            seen: 0,
-        }
+        Self { function: function.to_owned(), nth: Some(nth), result, seen: 0 }
     }
 
     /// Counts a call and says what it answers, if this rule is about it.
@@ -54,8 +44,6 @@ impl Injection {
             return None;
         }
         self.seen += 1;
-        self.nth
-            .is_none_or(|nth| nth == self.seen)
-            .then(|| self.result.clone())
+        self.nth.is_none_or(|nth| nth == self.seen).then(|| self.result.clone())
     }
 }

@@ -36,19 +36,12 @@ pub(crate) struct Guest<'a> {
 }
 
 impl<'a> Guest<'a> {
-    pub(crate) fn new(
-        mut caller: Caller<'a, Host>,
-        arguments: &'a [Val],
-    ) -> wasmtime::Result<Self> {
+    pub(crate) fn new(mut caller: Caller<'a, Host>, arguments: &'a [Val]) -> wasmtime::Result<Self> {
         let memory = caller
             .get_export("memory")
             .and_then(Extern::into_memory)
             .ok_or_else(|| wasmtime::Error::msg("the module exports no memory"))?;
-        Ok(Self {
-            caller,
-            memory,
-            arguments,
-        })
+        Ok(Self { caller, memory, arguments })
     }
 
     /// The host's state.
@@ -115,11 +108,7 @@ impl<'a> Guest<'a> {
     /// argument `index + 1` does. Nothing at all is a null address, as in Envoy.
     pub(crate) fn return_data(&mut self, index: usize, bytes: &[u8]) -> Answer {
         let size = u32::try_from(bytes.len()).map_err(|_| Status::INTERNAL_FAILURE)?;
-        let address = if bytes.is_empty() {
-            0
-        } else {
-            self.allocate(size)?
-        };
+        let address = if bytes.is_empty() { 0 } else { self.allocate(size)? };
         self.write(address, bytes)?;
         self.return_u32(index, address)?;
         self.return_u32(index + 1, size)
@@ -129,11 +118,7 @@ impl<'a> Guest<'a> {
         let function = ["proxy_on_memory_allocate", "malloc"]
             .iter()
             .find_map(|name| self.caller.get_export(name).and_then(Extern::into_func))
-            .ok_or_else(|| {
-                wasmtime::Error::msg(
-                    "the module exports neither proxy_on_memory_allocate nor malloc",
-                )
-            })?
+            .ok_or_else(|| wasmtime::Error::msg("the module exports neither proxy_on_memory_allocate nor malloc"))?
             .typed::<u32, u32>(&self.caller)?;
         self.host().cost.allocations += 1;
         match function.call(&mut self.caller, size)? {

@@ -90,10 +90,7 @@ pub struct HttpCall {
 impl HttpCall {
     /// The first value of a header, if it is there and UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self
-            .headers
-            .iter()
-            .find(|(key, _)| key == name.as_bytes())?;
+        let (_, value) = self.headers.iter().find(|(key, _)| key == name.as_bytes())?;
         std::str::from_utf8(value).ok()
     }
 }
@@ -136,16 +133,10 @@ impl StreamState {
     /// The map, if this phase lets it be read.
     fn readable(&self, map: MapType) -> Option<&Headers> {
         match (map, self.phase) {
-            (MapType::RequestHeaders, Phase::RequestHeaders | Phase::Log) => {
-                self.request_headers.as_ref()
-            }
+            (MapType::RequestHeaders, Phase::RequestHeaders | Phase::Log) => self.request_headers.as_ref(),
             (MapType::RequestTrailers, Phase::RequestTrailers) => self.request_trailers.as_ref(),
-            (MapType::ResponseHeaders, Phase::ResponseHeaders | Phase::Log) => {
-                self.response_headers.as_ref()
-            }
-            (MapType::ResponseTrailers, Phase::ResponseTrailers | Phase::Log) => {
-                self.response_trailers.as_ref()
-            }
+            (MapType::ResponseHeaders, Phase::ResponseHeaders | Phase::Log) => self.response_headers.as_ref(),
+            (MapType::ResponseTrailers, Phase::ResponseTrailers | Phase::Log) => self.response_trailers.as_ref(),
             _ => None,
         }
     }
@@ -219,14 +210,8 @@ impl Host {
     /// A map as the effective context sees it now. `None` where Envoy has no map at this point.
     pub(crate) fn header_map(&self, map: MapType) -> Option<&Headers> {
         match map {
-            MapType::HttpCallResponseHeaders => self
-                .http_response
-                .as_ref()
-                .map(|response| &response.headers),
-            MapType::HttpCallResponseTrailers => self
-                .http_response
-                .as_ref()
-                .map(|response| &response.trailers),
+            MapType::HttpCallResponseHeaders => self.http_response.as_ref().map(|response| &response.headers),
+            MapType::HttpCallResponseTrailers => self.http_response.as_ref().map(|response| &response.trailers),
             _ => self.streams.get(&self.effective_context)?.readable(map),
         }
     }
@@ -249,19 +234,14 @@ impl Host {
 
     /// Whether the effective context is in its log callback.
     pub(crate) fn in_log(&self) -> bool {
-        self.streams
-            .get(&self.effective_context)
-            .is_some_and(|stream| stream.phase == Phase::Log)
+        self.streams.get(&self.effective_context).is_some_and(|stream| stream.phase == Phase::Log)
     }
 
     /// A property as the effective context sees it.
     pub(crate) fn property(&self, path: &[u8]) -> Option<&Vec<u8>> {
         let path = path.strip_suffix(&[0]).unwrap_or(path);
         if let Some(stream) = self.streams.get(&self.effective_context) {
-            let own = stream
-                .properties
-                .get(path)
-                .or_else(|| self.options.stream_properties.get(path));
+            let own = stream.properties.get(path).or_else(|| self.options.stream_properties.get(path));
             if own.is_some() {
                 return own;
             }
@@ -281,14 +261,8 @@ impl Host {
 
     /// Sends a request, or refuses it for Envoy's reasons.
     pub(crate) fn send(&mut self, mut call: HttpCall) -> Result<u32, Status> {
-        let known = self
-            .options
-            .clusters
-            .as_ref()
-            .is_none_or(|names| names.contains(&call.cluster));
-        let complete = [":method", ":path", ":authority"]
-            .iter()
-            .all(|name| call.header(name).is_some());
+        let known = self.options.clusters.as_ref().is_none_or(|names| names.contains(&call.cluster));
+        let complete = [":method", ":path", ":authority"].iter().all(|name| call.header(name).is_some());
         if !known || !complete {
             return Err(Status::BAD_ARGUMENT);
         }
@@ -312,9 +286,6 @@ impl Host {
 
     /// Keeps a log line.
     pub(crate) fn log(&mut self, level: LogLevel, bytes: &[u8]) {
-        self.logs.push(Log {
-            level,
-            text: String::from_utf8_lossy(bytes).into_owned(),
-        });
+        self.logs.push(Log { level, text: String::from_utf8_lossy(bytes).into_owned() });
     }
 }

@@ -18,10 +18,8 @@ pub struct Module {
 impl Module {
     /// Loads the module that `cargo xtask build` leaves, or the one that `MESHSPAN_WASM` names.
     pub fn load() -> Result<Self, LoadError> {
-        let path = std::env::var_os("MESHSPAN_WASM").map_or_else(
-            || workspace().join("target/dist/meshspan.wasm"),
-            PathBuf::from,
-        );
+        let path = std::env::var_os("MESHSPAN_WASM")
+            .map_or_else(|| workspace().join("target/dist/meshspan.wasm"), PathBuf::from);
         let bytes = std::fs::read(&path).map_err(|error| LoadError {
             message: format!(
                 "the module cannot be read: {}: {error}\nrun `cargo xtask build`, or name another in MESHSPAN_WASM",
@@ -33,19 +31,14 @@ impl Module {
 
     /// Compiles `bytes`: a wasm binary. `path` is only for messages.
     pub fn compile(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
-        let failed = |error: wasmtime::Error| LoadError {
-            message: format!("{}: {error:?}", path.display()),
-        };
+        let failed = |error: wasmtime::Error| LoadError { message: format!("{}: {error:?}", path.display()) };
         let mut config = Config::new();
         config.consume_fuel(true);
         let engine = Engine::new(&config).map_err(failed)?;
         let module = wasmtime::Module::from_binary(&engine, bytes).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         imports::bind(&mut linker, &module).map_err(failed)?;
-        Ok(Self {
-            instance: linker.instantiate_pre(&module).map_err(failed)?,
-            path: path.to_owned(),
-        })
+        Ok(Self { instance: linker.instantiate_pre(&module).map_err(failed)?, path: path.to_owned() })
     }
 
     /// Where it came from.
@@ -55,11 +48,7 @@ impl Module {
 
     /// What it imports: the import module's name and the function's.
     pub fn imports(&self) -> Vec<(String, String)> {
-        self.instance
-            .module()
-            .imports()
-            .map(|import| (import.module().to_owned(), import.name().to_owned()))
-            .collect()
+        self.instance.module().imports().map(|import| (import.module().to_owned(), import.name().to_owned())).collect()
     }
 
     /// The names of the functions that it exports.

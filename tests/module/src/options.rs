@@ -77,16 +77,14 @@ impl HostOptions {
     /// A property that every context can read, the root's too: `["xds", "node", "cluster"]`.
     #[must_use]
     pub fn property(mut self, path: &[&str], value: impl AsRef<[u8]>) -> Self {
-        self.properties
-            .insert(property_path(path), value.as_ref().to_vec());
+        self.properties.insert(property_path(path), value.as_ref().to_vec());
         self
     }
 
     /// A property that only streams can read: `["request", "time"]`. Integers and durations are 8 bytes, little-endian.
     #[must_use]
     pub fn stream_property(mut self, path: &[&str], value: impl AsRef<[u8]>) -> Self {
-        self.stream_properties
-            .insert(property_path(path), value.as_ref().to_vec());
+        self.stream_properties.insert(property_path(path), value.as_ref().to_vec());
         self
     }
 

@@ -47,70 +47,38 @@ impl<'a> Stream<'a> {
     #[must_use]
     pub fn property(self, path: &[&str], value: impl AsRef<[u8]>) -> Self {
         self.set(|state| {
-            state
-                .properties
-                .insert(property_path(path), value.as_ref().to_vec());
+            state.properties.insert(property_path(path), value.as_ref().to_vec());
         });
         self
     }
 
     /// The request's headers arrive, and more is to come.
-    pub fn request_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
-        &self,
-        lines: &[(N, V)],
-    ) -> Result<Action, Trap> {
+    pub fn request_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(&self, lines: &[(N, V)]) -> Result<Action, Trap> {
         self.set(|state| state.request_headers = Some(owned(lines)));
-        self.lines(
-            Phase::RequestHeaders,
-            "proxy_on_request_headers",
-            &[count(lines), 0],
-        )
+        self.lines(Phase::RequestHeaders, "proxy_on_request_headers", &[count(lines), 0])
     }
 
     /// The request's trailers arrive.
-    pub fn request_trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
-        &self,
-        lines: &[(N, V)],
-    ) -> Result<Action, Trap> {
+    pub fn request_trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(&self, lines: &[(N, V)]) -> Result<Action, Trap> {
         self.set(|state| state.request_trailers = Some(owned(lines)));
-        self.lines(
-            Phase::RequestTrailers,
-            "proxy_on_request_trailers",
-            &[count(lines)],
-        )
+        self.lines(Phase::RequestTrailers, "proxy_on_request_trailers", &[count(lines)])
     }
 
     /// The response's headers arrive, and more is to come.
-    pub fn response_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
-        &self,
-        lines: &[(N, V)],
-    ) -> Result<Action, Trap> {
+    pub fn response_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(&self, lines: &[(N, V)]) -> Result<Action, Trap> {
         self.set(|state| state.response_headers = Some(owned(lines)));
-        self.lines(
-            Phase::ResponseHeaders,
-            "proxy_on_response_headers",
-            &[count(lines), 0],
-        )
+        self.lines(Phase::ResponseHeaders, "proxy_on_response_headers", &[count(lines), 0])
     }
 
     /// The response's trailers arrive.
-    pub fn response_trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
-        &self,
-        lines: &[(N, V)],
-    ) -> Result<Action, Trap> {
+    pub fn response_trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(&self, lines: &[(N, V)]) -> Result<Action, Trap> {
         self.set(|state| state.response_trailers = Some(owned(lines)));
-        self.lines(
-            Phase::ResponseTrailers,
-            "proxy_on_response_trailers",
-            &[count(lines)],
-        )
+        self.lines(Phase::ResponseTrailers, "proxy_on_response_trailers", &[count(lines)])
     }
 
     /// The stream is complete.
     pub fn log(&self) -> Result<(), Trap> {
-        self.vm
-            .call_in(Phase::Log, "proxy_on_log", &[self.context])
-            .map(drop)
+        self.vm.call_in(Phase::Log, "proxy_on_log", &[self.context]).map(drop)
     }
 
     /// Whether the module is done with it.
@@ -138,10 +106,7 @@ impl<'a> Stream<'a> {
     /// The request's headers as they would go upstream now.
     pub fn upstream_headers(&self) -> Headers {
         self.vm.with(|host| {
-            host.streams
-                .get(&self.context)
-                .and_then(|state| state.request_headers.clone())
-                .unwrap_or_default()
+            host.streams.get(&self.context).and_then(|state| state.request_headers.clone()).unwrap_or_default()
         })
     }
 
@@ -150,31 +115,22 @@ impl<'a> Stream<'a> {
         let named = |(key, value): (Vec<u8>, Vec<u8>)| {
             (key == name.as_bytes()).then(|| String::from_utf8_lossy(&value).into_owned())
         };
-        self.upstream_headers()
-            .into_iter()
-            .filter_map(named)
-            .collect()
+        self.upstream_headers().into_iter().filter_map(named).collect()
     }
 
     fn set(&self, change: impl FnOnce(&mut crate::host::StreamState)) {
-        self.vm
-            .with(|host| host.streams.get_mut(&self.context).map(change));
+        self.vm.with(|host| host.streams.get_mut(&self.context).map(change));
     }
 
     fn lines(&self, phase: Phase, export: &str, rest: &[u32]) -> Result<Action, Trap> {
         let mut arguments = vec![self.context];
         arguments.extend(rest);
-        self.vm
-            .call_in(phase, export, &arguments)
-            .map(Action::from_result)
+        self.vm.call_in(phase, export, &arguments).map(Action::from_result)
     }
 }
 
 fn owned<N: AsRef<[u8]>, V: AsRef<[u8]>>(lines: &[(N, V)]) -> Headers {
-    lines
-        .iter()
-        .map(|(name, value)| (name.as_ref().to_vec(), value.as_ref().to_vec()))
-        .collect()
+    lines.iter().map(|(name, value)| (name.as_ref().to_vec(), value.as_ref().to_vec())).collect()
 }
 
 fn count<T>(lines: &[T]) -> u32 {

@@ -9,9 +9,7 @@ use wasmtime::{Instance, Store, StoreLimitsBuilder, Val, WasmBacktrace};
 use crate::abi::MetricType;
 use crate::cost::{CallbackCost, Cost};
 use crate::failure::Injection;
-use crate::host::{
-    Host, HttpCall, HttpResponse, Log, LogLevel, Metric, Phase, PropertyWrite, StreamState,
-};
+use crate::host::{Host, HttpCall, HttpResponse, Log, LogLevel, Metric, Phase, PropertyWrite, StreamState};
 use crate::module::Module;
 use crate::options::HostOptions;
 use crate::stream::Stream;
@@ -44,24 +42,13 @@ impl Vm {
         let limits = StoreLimitsBuilder::new().memory_size(MEMORY).build();
         let mut store = Store::new(engine, Host::new(options, limits, ROOT));
         store.limiter(|host| &mut host.limits);
-        store
-            .set_fuel(FUEL)
-            .map_err(|error| Trap::new("(start)", &error, &[]))?;
+        store.set_fuel(FUEL).map_err(|error| Trap::new("(start)", &error, &[]))?;
         let instance = module
             .instance
             .instantiate(&mut store)
             .map_err(|error| Trap::new("(start)", &error, &store.data().logs))?;
-        let inner = Inner {
-            store,
-            instance,
-            total: Cost::default(),
-            callbacks: Vec::new(),
-            trapped: false,
-        };
-        let vm = Self {
-            inner: RefCell::new(inner),
-            next_context: Cell::new(ROOT + 1),
-        };
+        let inner = Inner { store, instance, total: Cost::default(), callbacks: Vec::new(), trapped: false };
+        let vm = Self { inner: RefCell::new(inner), next_context: Cell::new(ROOT + 1) };
         // A reactor has _initialize, an older toolchain's module has _start.
         if vm.has("_initialize") {
             vm.call("_initialize", &[])?;
@@ -102,17 +89,10 @@ impl Vm {
 
     /// Answers a call. A `token` that was never given out is passed on all the same.
     pub fn respond(&self, token: u32, response: HttpResponse) -> Result<(), Trap> {
-        let sizes = [
-            response.headers.len(),
-            response.body.len(),
-            response.trailers.len(),
-        ]
-        .map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+        let sizes = [response.headers.len(), response.body.len(), response.trailers.len()]
+            .map(|size| u32::try_from(size).unwrap_or(u32::MAX));
         self.with(|host| host.http_response = Some(response));
-        let result = self.call(
-            "proxy_on_http_call_response",
-            &[ROOT, token, sizes[0], sizes[1], sizes[2]],
-        );
+        let result = self.call("proxy_on_http_call_response", &[ROOT, token, sizes[0], sizes[1], sizes[2]]);
         self.with(|host| host.http_response = None);
         result.map(drop)
     }
@@ -176,13 +156,8 @@ impl Vm {
     /// A counter's or gauge's value, 0 if it was not defined.
     pub fn metric(&self, name: &str) -> u64 {
         self.with(|host| {
-            let is = |metric: &&Metric| {
-                metric.name == name && metric.metric_type != MetricType::Histogram
-            };
-            host.metrics
-                .iter()
-                .find(is)
-                .map_or(0, |metric| metric.value)
+            let is = |metric: &&Metric| metric.name == name && metric.metric_type != MetricType::Histogram;
+            host.metrics.iter().find(is).map_or(0, |metric| metric.value)
         })
     }
 
@@ -226,10 +201,7 @@ impl Vm {
     /// The guest's memory, in bytes. It never shrinks.
     pub fn memory_size(&self) -> usize {
         let inner = &mut *self.inner.borrow_mut();
-        inner
-            .instance
-            .get_memory(&mut inner.store, "memory")
-            .map_or(0, |memory| memory.data_size(&inner.store))
+        inner.instance.get_memory(&mut inner.store, "memory").map_or(0, |memory| memory.data_size(&inner.store))
     }
 
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Host) -> R) -> R {
@@ -237,12 +209,7 @@ impl Vm {
     }
 
     /// Calls an export while a stream is in `phase`.
-    pub(crate) fn call_in(
-        &self,
-        phase: Phase,
-        export: &str,
-        arguments: &[u32],
-    ) -> Result<Option<u32>, Trap> {
+    pub(crate) fn call_in(&self, phase: Phase, export: &str, arguments: &[u32]) -> Result<Option<u32>, Trap> {
         let context = arguments.first().copied().unwrap_or(ROOT);
         let enter = |phase| {
             self.with(|host| {
@@ -273,29 +240,18 @@ impl Inner {
             return Ok(None);
         };
         if self.trapped {
-            let error = wasmtime::Error::msg(
-                "the machine has trapped before: Envoy would not call it again",
-            );
+            let error = wasmtime::Error::msg("the machine has trapped before: Envoy would not call it again");
             return Err(Trap::new(export, &error, &self.store.data().logs));
         }
-        let arguments: Vec<Val> = arguments
-            .iter()
-            .map(|value| Val::I32(value.cast_signed()))
-            .collect();
+        let arguments: Vec<Val> = arguments.iter().map(|value| Val::I32(value.cast_signed())).collect();
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         self.store.data_mut().cost = Cost::default();
-        let outcome = self
-            .store
-            .set_fuel(FUEL)
-            .and_then(|()| function.call(&mut self.store, &arguments, &mut results));
+        let outcome = self.store.set_fuel(FUEL).and_then(|()| function.call(&mut self.store, &arguments, &mut results));
         let mut cost = std::mem::take(&mut self.store.data_mut().cost);
         cost.fuel = FUEL - self.store.get_fuel().unwrap_or(FUEL);
         cost.callbacks = 1;
         self.total += &cost;
-        self.callbacks.push(CallbackCost {
-            callback: export.to_owned(),
-            cost,
-        });
+        self.callbacks.push(CallbackCost { callback: export.to_owned(), cost });
         if let Err(error) = outcome {
             self.trapped = true;
             return Err(Trap::new(export, &error, &self.store.data().logs));
@@ -319,14 +275,9 @@ pub struct Trap {
 
 impl Trap {
     fn new(callback: &str, error: &wasmtime::Error, logs: &[Log]) -> Self {
-        let frames = error
-            .downcast_ref::<WasmBacktrace>()
-            .map(WasmBacktrace::frames)
-            .unwrap_or_default();
+        let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
         let name = |frame: &wasmtime::FrameInfo| {
-            frame
-                .func_name()
-                .map_or_else(|| format!("function {}", frame.func_index()), str::to_owned)
+            frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned)
         };
         Self {
             callback: callback.to_owned(),
@@ -343,18 +294,9 @@ impl fmt::Display for Trap {
         for function in &self.backtrace {
             writeln!(formatter, "  in {function}")?;
         }
-        let serious: Vec<&Log> = self
-            .logs
-            .iter()
-            .filter(|log| log.level >= LogLevel::Warn)
-            .collect();
+        let serious: Vec<&Log> = self.logs.iter().filter(|log| log.level >= LogLevel::Warn).collect();
         for log in serious.iter().skip(serious.len().saturating_sub(10)) {
-            writeln!(
-                formatter,
-                "  logged {:?}: {}",
-                log.level,
-                log.text.trim_end()
-            )?;
+            writeln!(formatter, "  logged {:?}: {}", log.level, log.text.trim_end())?;
         }
         Ok(())
     }

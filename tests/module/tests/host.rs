@@ -40,10 +40,7 @@ fn absent_exports_are_skipped() {
     let vm = start("", "", HostOptions::new());
     assert!(vm.configure("{}").unwrap());
     let stream = vm.stream().unwrap();
-    assert_eq!(
-        stream.request_headers(&[(":method", "GET")]).unwrap(),
-        Action::Continue
-    );
+    assert_eq!(stream.request_headers(&[(":method", "GET")]).unwrap(), Action::Continue);
     assert!(stream.done().unwrap());
     stream.finish().unwrap();
     vm.tick().unwrap();
@@ -53,8 +50,7 @@ fn absent_exports_are_skipped() {
 #[test]
 fn header_maps_are_readable_in_their_own_callback_only() {
     // Each callback returns the status of reading the value of `a` in map 0 (requests' headers).
-    let read =
-        "(call $value (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 0) (i32.const 4))";
+    let read = "(call $value (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 0) (i32.const 4))";
     let vm = start(
         VALUE,
         &format!(
@@ -67,28 +63,13 @@ fn header_maps_are_readable_in_their_own_callback_only() {
         HostOptions::new(),
     );
     let stream = vm.stream().unwrap();
-    assert_eq!(
-        stream.request_headers(&[("a", "1")]).unwrap(),
-        Action::Continue
-    );
-    assert_eq!(
-        stream.response_headers(&[("b", "1")]).unwrap(),
-        Action::Unknown(Status::BAD_ARGUMENT.0)
-    );
+    assert_eq!(stream.request_headers(&[("a", "1")]).unwrap(), Action::Continue);
+    assert_eq!(stream.response_headers(&[("b", "1")]).unwrap(), Action::Unknown(Status::BAD_ARGUMENT.0));
     vm.take_cost();
     stream.log().unwrap();
     let cost = vm.take_cost();
-    assert_eq!(
-        (
-            cost.allocations,
-            cost.host_calls["proxy_get_header_map_value"]
-        ),
-        (1, 1)
-    );
-    assert_eq!(
-        vm.call("log_missing", &[stream.context()]).unwrap(),
-        Some(Status::BAD_ARGUMENT.0)
-    );
+    assert_eq!((cost.allocations, cost.host_calls["proxy_get_header_map_value"]), (1, 1));
+    assert_eq!(vm.call("log_missing", &[stream.context()]).unwrap(), Some(Status::BAD_ARGUMENT.0));
 }
 
 #[test]
@@ -119,10 +100,7 @@ fn costs_are_counted_by_callback() {
     assert_eq!(callbacks.len(), 1);
     let cost = &callbacks[0].cost;
     // The map: 4 for the count, 8 for the lengths, 4 for the line; then two words of 4.
-    assert_eq!(
-        (cost.bytes_in, cost.bytes_out, cost.allocations),
-        (16 + 8, 0, 1)
-    );
+    assert_eq!((cost.bytes_in, cost.bytes_out, cost.allocations), (16 + 8, 0, 1));
     assert!(cost.fuel > 4 && cost.fuel < 100, "{}", cost.fuel);
     assert_eq!(vm.take_cost(), *cost);
     assert_eq!(vm.take_cost().callbacks, 0);
@@ -130,23 +108,14 @@ fn costs_are_counted_by_callback() {
 
 #[test]
 fn an_injected_status_is_what_the_guest_sees() {
-    let module = guest(
-        PAIRS,
-        r#"(func (export "read") (result i32) (call $pairs (i32.const 0) (i32.const 0) (i32.const 4)))"#,
-    );
+    let module =
+        guest(PAIRS, r#"(func (export "read") (result i32) (call $pairs (i32.const 0) (i32.const 0) (i32.const 4)))"#);
     for status in STATUSES {
         let vm = Vm::start(&module, HostOptions::new()).unwrap();
-        vm.inject(Injection::nth(
-            "proxy_get_header_map_pairs",
-            2,
-            Injected::Status(status),
-        ));
+        vm.inject(Injection::nth("proxy_get_header_map_pairs", 2, Injected::Status(status)));
         let answers = [0; 3].map(|_| vm.call("read", &[]).unwrap());
         assert_eq!(answers, [Some(0), Some(status.0), Some(0)]);
-        vm.inject(Injection::every(
-            "proxy_get_header_map_pairs",
-            Injected::Status(status),
-        ));
+        vm.inject(Injection::every("proxy_get_header_map_pairs", Injected::Status(status)));
         assert_eq!(vm.call("read", &[]).unwrap(), Some(status.0));
         vm.clear_injections();
         assert_eq!(vm.call("read", &[]).unwrap(), Some(0));
@@ -163,19 +132,8 @@ fn injected_data_and_pointers_reach_the_guest() {
         (func (export "first") (result i32) (i32.load8_u (i32.load (i32.const 0))))"#,
         HostOptions::new(),
     );
-    vm.inject(Injection::nth(
-        "proxy_get_header_map_pairs",
-        1,
-        Injected::Data(vec![9, 8, 7]),
-    ));
-    vm.inject(Injection::nth(
-        "proxy_get_header_map_pairs",
-        2,
-        Injected::Pointer {
-            address: 1,
-            size: 5,
-        },
-    ));
+    vm.inject(Injection::nth("proxy_get_header_map_pairs", 1, Injected::Data(vec![9, 8, 7])));
+    vm.inject(Injection::nth("proxy_get_header_map_pairs", 2, Injected::Pointer { address: 1, size: 5 }));
     assert_eq!(vm.call("size", &[]).unwrap(), Some(3));
     assert_eq!(vm.call("first", &[]).unwrap(), Some(9));
     assert_eq!(vm.call("size", &[]).unwrap(), Some(5));
@@ -197,11 +155,7 @@ fn a_trap_names_the_callback_and_the_machine_stays_down() {
 
 #[test]
 fn an_endless_callback_is_a_trap() {
-    let vm = start(
-        "",
-        r#"(func (export "proxy_on_tick") (param i32) (loop (br 0)))"#,
-        HostOptions::new(),
-    );
+    let vm = start("", r#"(func (export "proxy_on_tick") (param i32) (loop (br 0)))"#, HostOptions::new());
     assert!(vm.tick().unwrap_err().message.contains("fuel"));
 }
 
@@ -212,18 +166,12 @@ fn an_import_that_envoy_has_not_traps_when_called_and_names_itself() {
         r#"(func (export "proxy_on_tick") (param i32) (call $teleport))"#,
         HostOptions::new(),
     );
-    assert!(
-        vm.tick()
-            .unwrap_err()
-            .message
-            .contains("env.proxy_teleport")
-    );
+    assert!(vm.tick().unwrap_err().message.contains("env.proxy_teleport"));
 }
 
 #[test]
 fn an_import_of_another_type_is_refused() {
-    let bytes =
-        wat::parse_str(r#"(module (import "env" "proxy_log" (func (param i64))))"#).unwrap();
+    let bytes = wat::parse_str(r#"(module (import "env" "proxy_log" (func (param i64))))"#).unwrap();
     assert!(Module::compile(Path::new("(guest)"), &bytes).is_err());
 }
 
@@ -235,16 +183,8 @@ fn addresses_outside_memory_are_a_status_not_a_crash() {
             (call $log (i32.const 2) (local.get 0) (local.get 1)))"#,
         HostOptions::new(),
     );
-    for (address, size) in [
-        (131_072, 1),
-        (0, 131_073),
-        (u32::MAX, u32::MAX),
-        (131_071, 2),
-    ] {
-        assert_eq!(
-            vm.call("log", &[address, size]).unwrap(),
-            Some(Status::INVALID_MEMORY_ACCESS.0)
-        );
+    for (address, size) in [(131_072, 1), (0, 131_073), (u32::MAX, u32::MAX), (131_071, 2)] {
+        assert_eq!(vm.call("log", &[address, size]).unwrap(), Some(Status::INVALID_MEMORY_ACCESS.0));
     }
     assert!(vm.logs().is_empty());
 }
@@ -276,14 +216,8 @@ fn the_clock_stands_until_it_is_moved_and_randomness_repeats() {
 #[test]
 fn calls_go_to_known_clusters_and_are_answered_once() {
     // The header map at 1100 has the lines that a call needs; `send` names the cluster at 1024 with a given size.
-    let lines = meshspan_module_tests::encode_headers(&[
-        (":method", "POST"),
-        (":path", "/"),
-        (":authority", "a"),
-    ]);
-    let escaped: String = lines
-        .iter()
-        .fold(String::new(), |text, byte| format!("{text}\\{byte:02x}"));
+    let lines = meshspan_module_tests::encode_headers(&[(":method", "POST"), (":path", "/"), (":authority", "a")]);
+    let escaped: String = lines.iter().fold(String::new(), |text, byte| format!("{text}\\{byte:02x}"));
     let vm = start(
         HTTP_CALL,
         &format!(
@@ -299,45 +233,24 @@ fn calls_go_to_known_clusters_and_are_answered_once() {
     );
     let headers = u32::try_from(lines.len()).unwrap();
     assert_eq!(vm.call("send", &[1, 9, headers]).unwrap(), Some(0));
-    assert_eq!(
-        vm.call("send", &[1, 4, headers]).unwrap(),
-        Some(Status::BAD_ARGUMENT.0),
-        "no cluster `coll`"
-    );
-    assert_eq!(
-        vm.call("send", &[1, 9, 0]).unwrap(),
-        Some(Status::BAD_ARGUMENT.0),
-        "no :path"
-    );
+    assert_eq!(vm.call("send", &[1, 4, headers]).unwrap(), Some(Status::BAD_ARGUMENT.0), "no cluster `coll`");
+    assert_eq!(vm.call("send", &[1, 9, 0]).unwrap(), Some(Status::BAD_ARGUMENT.0), "no :path");
     let calls = vm.take_http_calls();
     assert_eq!(calls.len(), 1);
     assert_eq!(
-        (
-            calls[0].cluster.as_str(),
-            calls[0].timeout,
-            calls[0].body.as_slice()
-        ),
+        (calls[0].cluster.as_str(), calls[0].timeout, calls[0].body.as_slice()),
         ("collector", 500, &b"coll"[..])
     );
     assert_eq!(vm.call("token", &[]).unwrap(), Some(calls[0].token));
-    let response = HttpResponse {
-        body: vec![0; 40],
-        ..HttpResponse::default()
-    };
+    let response = HttpResponse { body: vec![0; 40], ..HttpResponse::default() };
     vm.respond(calls[0].token, response).unwrap();
     assert_eq!(vm.call("token", &[]).unwrap(), Some(calls[0].token + 40));
 }
 
 #[test]
 fn a_stream_that_is_deleted_takes_its_calls_along() {
-    let lines = meshspan_module_tests::encode_headers(&[
-        (":method", "POST"),
-        (":path", "/"),
-        (":authority", "a"),
-    ]);
-    let escaped: String = lines
-        .iter()
-        .fold(String::new(), |text, byte| format!("{text}\\{byte:02x}"));
+    let lines = meshspan_module_tests::encode_headers(&[(":method", "POST"), (":path", "/"), (":authority", "a")]);
+    let escaped: String = lines.iter().fold(String::new(), |text, byte| format!("{text}\\{byte:02x}"));
     let vm = start(
         HTTP_CALL,
         &format!(
@@ -368,10 +281,7 @@ fn standard_error_is_logged_and_exit_is_a_trap() {
     );
     let trap = vm.tick().unwrap_err();
     assert!(trap.message.contains("proc_exit(3)"), "{trap}");
-    assert_eq!(
-        (trap.logs[0].level, trap.logs[0].text.as_str()),
-        (LogLevel::Error, "oops")
-    );
+    assert_eq!((trap.logs[0].level, trap.logs[0].text.as_str()), (LogLevel::Error, "oops"));
     assert!(trap.to_string().contains("oops"));
 }
 
@@ -384,9 +294,7 @@ fn properties_belong_to_streams_or_to_all() {
             (call $get (i32.const 1024) (i32.const 3) (i32.const 0) (i32.const 4)))
         (func (export "global") (param i32) (result i32)
             (call $get (i32.const 1030) (i32.const 1) (i32.const 0) (i32.const 4)))"#,
-        HostOptions::new()
-            .stream_property(&["a", "b"], "x")
-            .property(&["c"], "y"),
+        HostOptions::new().stream_property(&["a", "b"], "x").property(&["c"], "y"),
     );
     let stream = vm.stream().unwrap();
     assert_eq!(vm.call("stream", &[stream.context()]).unwrap(), Some(0));
@@ -409,20 +317,9 @@ fn metrics_follow_their_type() {
         HostOptions::new(),
     );
     let id = vm.call("define", &[]).unwrap().unwrap();
-    assert_eq!(
-        vm.call("define", &[]).unwrap(),
-        Some(id),
-        "the same name is the same metric"
-    );
+    assert_eq!(vm.call("define", &[]).unwrap(), Some(id), "the same name is the same metric");
     assert_eq!(vm.call("add", &[id, 3]).unwrap(), Some(0));
-    assert_eq!(
-        vm.call("add", &[id, 0]).unwrap(),
-        Some(Status::BAD_ARGUMENT.0),
-        "a counter by nothing"
-    );
-    assert_eq!(
-        vm.call("add", &[id + 1, 1]).unwrap(),
-        Some(Status::NOT_FOUND.0)
-    );
+    assert_eq!(vm.call("add", &[id, 0]).unwrap(), Some(Status::BAD_ARGUMENT.0), "a counter by nothing");
+    assert_eq!(vm.call("add", &[id + 1, 1]).unwrap(), Some(Status::NOT_FOUND.0));
     assert_eq!(vm.metric("spans"), 3);
 }

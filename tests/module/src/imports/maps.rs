@@ -26,21 +26,14 @@ fn map(guest: &Guest<'_>) -> Result<MapType, Failure> {
 
 fn changeable<'a>(guest: &'a mut Guest<'_>) -> Result<&'a mut Headers, Failure> {
     let map = map(guest)?;
-    Ok(guest
-        .host()
-        .header_map_mut(map)
-        .ok_or(Status::BAD_ARGUMENT)?)
+    Ok(guest.host().header_map_mut(map).ok_or(Status::BAD_ARGUMENT)?)
 }
 
 /// A map that is not there now reads as empty: Envoy reports no failure here, unlike for a single value.
 fn get_pairs(guest: &mut Guest<'_>) -> Answer {
     let map = map(guest)?;
     let lines = guest.host().header_map(map).cloned().unwrap_or_default();
-    let bytes = if lines.is_empty() {
-        Vec::new()
-    } else {
-        encode_headers(&lines)
-    };
+    let bytes = if lines.is_empty() { Vec::new() } else { encode_headers(&lines) };
     guest.return_data(1, &bytes)
 }
 
@@ -66,16 +59,9 @@ fn get_size(guest: &mut Guest<'_>) -> Answer {
 fn get_value(guest: &mut Guest<'_>) -> Answer {
     let map = map(guest)?;
     let name = guest.bytes(1)?.to_ascii_lowercase();
-    let missing = if guest.host().in_log() {
-        Status::NOT_FOUND
-    } else {
-        Status::BAD_ARGUMENT
-    };
+    let missing = if guest.host().in_log() { Status::NOT_FOUND } else { Status::BAD_ARGUMENT };
     let lines = guest.host().header_map(map).ok_or(missing)?;
-    let value = lines
-        .iter()
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value.clone());
+    let value = lines.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
     guest.return_data(3, &value.ok_or(Status::NOT_FOUND)?)
 }
 
@@ -89,10 +75,7 @@ fn add_value(guest: &mut Guest<'_>) -> Answer {
 fn replace_value(guest: &mut Guest<'_>) -> Answer {
     let (name, value) = (guest.bytes(1)?.to_ascii_lowercase(), guest.bytes(3)?);
     let lines = changeable(guest)?;
-    let place = lines
-        .iter()
-        .position(|(key, _)| *key == name)
-        .unwrap_or(lines.len());
+    let place = lines.iter().position(|(key, _)| *key == name).unwrap_or(lines.len());
     lines.retain(|(key, _)| *key != name);
     lines.insert(place, (name, value));
     Ok(())
@@ -106,17 +89,9 @@ fn remove_value(guest: &mut Guest<'_>) -> Answer {
 
 fn get_buffer(guest: &mut Guest<'_>) -> Answer {
     let (number, start, size) = (guest.u32(0), guest.u32(1), guest.u32(2));
-    let buffer = guest
-        .host()
-        .buffer(number)
-        .cloned()
-        .ok_or(Status::NOT_FOUND)?;
-    let start = usize::try_from(start)
-        .unwrap_or(usize::MAX)
-        .min(buffer.len());
-    let end = start
-        .saturating_add(usize::try_from(size).unwrap_or(usize::MAX))
-        .min(buffer.len());
+    let buffer = guest.host().buffer(number).cloned().ok_or(Status::NOT_FOUND)?;
+    let start = usize::try_from(start).unwrap_or(usize::MAX).min(buffer.len());
+    let end = start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX)).min(buffer.len());
     guest.return_data(3, &buffer[start..end])
 }
 
@@ -134,11 +109,7 @@ fn set_buffer(_: &mut Guest<'_>) -> Answer {
 
 fn get_property(guest: &mut Guest<'_>) -> Answer {
     let path = guest.bytes(0)?;
-    let value = guest
-        .host()
-        .property(&path)
-        .cloned()
-        .ok_or(Status::NOT_FOUND)?;
+    let value = guest.host().property(&path).cloned().ok_or(Status::NOT_FOUND)?;
     guest.return_data(2, &value)
 }
 
@@ -150,10 +121,6 @@ fn set_property(guest: &mut Guest<'_>) -> Answer {
     if let Some(stream) = host.streams.get_mut(&context) {
         stream.properties.insert(path.clone(), value.clone());
     }
-    host.property_writes.push(PropertyWrite {
-        context,
-        path,
-        value,
-    });
+    host.property_writes.push(PropertyWrite { context, path, value });
     Ok(())
 }

@@ -17,16 +17,9 @@ fn define(guest: &mut Guest<'_>) -> Answer {
     let metric_type = MetricType::from_number(guest.u32(0)).ok_or(Status::BAD_ARGUMENT)?;
     let name = String::from_utf8_lossy(&guest.bytes(1)?).into_owned();
     let metrics = &mut guest.host().metrics;
-    let known = metrics
-        .iter()
-        .position(|metric| metric.name == name && metric.metric_type == metric_type);
+    let known = metrics.iter().position(|metric| metric.name == name && metric.metric_type == metric_type);
     let index = known.unwrap_or_else(|| {
-        metrics.push(Metric {
-            name,
-            metric_type,
-            value: 0,
-            records: Vec::new(),
-        });
+        metrics.push(Metric { name, metric_type, value: 0, records: Vec::new() });
         metrics.len() - 1
     });
     // Zero is no metric's number, so that a guest which forgot to define one is found out.
@@ -34,15 +27,8 @@ fn define(guest: &mut Guest<'_>) -> Answer {
 }
 
 fn metric<'a>(guest: &'a mut Guest<'_>) -> Result<&'a mut Metric, Failure> {
-    let index = usize::try_from(guest.u32(0))
-        .ok()
-        .and_then(|number| number.checked_sub(1))
-        .ok_or(Status::NOT_FOUND)?;
-    Ok(guest
-        .host()
-        .metrics
-        .get_mut(index)
-        .ok_or(Status::NOT_FOUND)?)
+    let index = usize::try_from(guest.u32(0)).ok().and_then(|number| number.checked_sub(1)).ok_or(Status::NOT_FOUND)?;
+    Ok(guest.host().metrics.get_mut(index).ok_or(Status::NOT_FOUND)?)
 }
 
 fn increment(guest: &mut Guest<'_>) -> Answer {

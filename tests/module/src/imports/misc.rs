@@ -1,8 +1,5 @@
 //! Log, clock, timer, and the contexts themselves.
-#![expect(
-    clippy::unnecessary_wraps,
-    reason = "every import has the one signature that the table needs"
-)]
+#![expect(clippy::unnecessary_wraps, reason = "every import has the one signature that the table needs")]
 
 use super::{Import, data, plain};
 use crate::abi::Status;
@@ -16,12 +13,7 @@ pub(super) const IMPORTS: &[Import] = &[
     plain("proxy_set_tick_period_milliseconds", "i", set_tick_period),
     plain("proxy_set_effective_context", "i", set_effective_context),
     plain("proxy_done", "", done),
-    data(
-        "proxy_call_foreign_function",
-        "iiiiii",
-        4,
-        call_foreign_function,
-    ),
+    data("proxy_call_foreign_function", "iiiiii", 4, call_foreign_function),
 ];
 
 fn log(guest: &mut Guest<'_>) -> Answer {

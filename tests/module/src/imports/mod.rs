@@ -27,32 +27,13 @@ pub(crate) struct Import {
 }
 
 /// A function without returned data.
-const fn plain(
-    name: &'static str,
-    arguments: &'static str,
-    run: fn(&mut Guest<'_>) -> Answer,
-) -> Import {
-    Import {
-        name,
-        arguments,
-        returns_data: None,
-        run,
-    }
+const fn plain(name: &'static str, arguments: &'static str, run: fn(&mut Guest<'_>) -> Answer) -> Import {
+    Import { name, arguments, returns_data: None, run }
 }
 
 /// A function that returns data.
-const fn data(
-    name: &'static str,
-    arguments: &'static str,
-    at: usize,
-    run: fn(&mut Guest<'_>) -> Answer,
-) -> Import {
-    Import {
-        name,
-        arguments,
-        returns_data: Some(at),
-        run,
-    }
+const fn data(name: &'static str, arguments: &'static str, at: usize, run: fn(&mut Guest<'_>) -> Answer) -> Import {
+    Import { name, arguments, returns_data: Some(at), run }
 }
 
 /// Binds every import of `module`. One that Envoy does not offer traps when called, and names itself.
@@ -71,68 +52,40 @@ pub(crate) fn bind(linker: &mut Linker<Host>, module: &Module) -> wasmtime::Resu
 
 fn find(module: &str, name: &str) -> Option<&'static Import> {
     let groups: &[&'static [Import]] = match module {
-        "env" => &[
-            maps::IMPORTS,
-            http::IMPORTS,
-            metrics::IMPORTS,
-            misc::IMPORTS,
-            shared::IMPORTS,
-        ],
+        "env" => &[maps::IMPORTS, http::IMPORTS, metrics::IMPORTS, misc::IMPORTS, shared::IMPORTS],
         "wasi_snapshot_preview1" | "wasi_unstable" => &[wasi::IMPORTS],
         _ => &[],
     };
-    groups
-        .iter()
-        .copied()
-        .flatten()
-        .find(|import| import.name == name)
+    groups.iter().copied().flatten().find(|import| import.name == name)
 }
 
 fn offer(linker: &mut Linker<Host>, module: &str, import: &'static Import) -> wasmtime::Result<()> {
-    let arguments = import.arguments.chars().map(|kind| {
-        if kind == 'I' {
-            ValType::I64
-        } else {
-            ValType::I32
-        }
-    });
+    let arguments = import.arguments.chars().map(|kind| if kind == 'I' { ValType::I64 } else { ValType::I32 });
     // All answer a number but this one, which does not come back.
     let results = (import.name != "proc_exit").then_some(ValType::I32);
     let signature = FuncType::new(linker.engine(), arguments, results);
-    linker.func_new(
-        module,
-        import.name,
-        signature,
-        move |caller, arguments, results| {
-            let status = answer(import, caller, arguments)?;
-            if let Some(result) = results.first_mut() {
-                *result = Val::I32(status.0.cast_signed());
-            }
-            Ok(())
-        },
-    )?;
+    linker.func_new(module, import.name, signature, move |caller, arguments, results| {
+        let status = answer(import, caller, arguments)?;
+        if let Some(result) = results.first_mut() {
+            *result = Val::I32(status.0.cast_signed());
+        }
+        Ok(())
+    })?;
     Ok(())
 }
 
-fn answer(
-    import: &'static Import,
-    caller: Caller<'_, Host>,
-    arguments: &[Val],
-) -> wasmtime::Result<Status> {
+fn answer(import: &'static Import, caller: Caller<'_, Host>, arguments: &[Val]) -> wasmtime::Result<Status> {
     let mut guest = Guest::new(caller, arguments)?;
     let injected = guest.host().on_host_call(import.name);
     let answer = match (injected, import.returns_data) {
         (None, _) => (import.run)(&mut guest),
         (Some(Injected::Status(status)), _) => return Ok(status),
-        (Some(Injected::Pointer { address, size }), Some(at)) => guest
-            .return_u32(at, address)
-            .and_then(|()| guest.return_u32(at + 1, size)),
+        (Some(Injected::Pointer { address, size }), Some(at)) => {
+            guest.return_u32(at, address).and_then(|()| guest.return_u32(at + 1, size))
+        }
         (Some(Injected::Data(bytes)), Some(at)) => guest.return_data(at, &bytes),
         (Some(_), None) => {
-            let message = format!(
-                "{} returns no data: a test can inject a status only",
-                import.name
-            );
+            let message = format!("{} returns no data: a test can inject a status only", import.name);
             return Err(wasmtime::Error::msg(message));
         }
     };
@@ -143,16 +96,9 @@ fn answer(
     }
 }
 
-fn refuse(
-    linker: &mut Linker<Host>,
-    module: &str,
-    name: &str,
-    wanted: FuncType,
-) -> wasmtime::Result<()> {
+fn refuse(linker: &mut Linker<Host>, module: &str, name: &str, wanted: FuncType) -> wasmtime::Result<()> {
     let message = format!("the module called {module}.{name}, which Envoy does not offer");
-    linker.func_new(module, name, wanted, move |_, _, _| {
-        Err(wasmtime::Error::msg(message.clone()))
-    })?;
+    linker.func_new(module, name, wanted, move |_, _, _| Err(wasmtime::Error::msg(message.clone())))?;
     Ok(())
 }
 

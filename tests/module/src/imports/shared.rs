@@ -16,12 +16,7 @@ pub(super) const IMPORTS: &[Import] = &[
 
 fn get_data(guest: &mut Guest<'_>) -> Answer {
     let key = guest.bytes(0)?;
-    let (value, cas) = guest
-        .host()
-        .shared_data
-        .get(&key)
-        .cloned()
-        .ok_or(Status::NOT_FOUND)?;
+    let (value, cas) = guest.host().shared_data.get(&key).cloned().ok_or(Status::NOT_FOUND)?;
     guest.return_data(2, &value)?;
     guest.return_u32(4, cas)
 }
@@ -39,21 +34,14 @@ fn set_data(guest: &mut Guest<'_>) -> Answer {
 }
 
 fn position(guest: &mut Guest<'_>, name: &[u8]) -> Option<u32> {
-    let found = guest
-        .host()
-        .shared_queues
-        .iter()
-        .position(|queue| queue.name == name)?;
+    let found = guest.host().shared_queues.iter().position(|queue| queue.name == name)?;
     u32::try_from(found + 1).ok()
 }
 
 fn register_queue(guest: &mut Guest<'_>) -> Answer {
     let name = guest.bytes(0)?;
     if position(guest, &name).is_none() {
-        guest.host().shared_queues.push(SharedQueue {
-            name: name.clone(),
-            ..SharedQueue::default()
-        });
+        guest.host().shared_queues.push(SharedQueue { name: name.clone(), ..SharedQueue::default() });
     }
     let number = position(guest, &name).ok_or(Status::INTERNAL_FAILURE)?;
     guest.return_u32(2, number)
@@ -66,15 +54,8 @@ fn resolve_queue(guest: &mut Guest<'_>) -> Answer {
 }
 
 fn queue<'a>(guest: &'a mut Guest<'_>) -> Result<&'a mut SharedQueue, Failure> {
-    let index = usize::try_from(guest.u32(0))
-        .ok()
-        .and_then(|number| number.checked_sub(1))
-        .ok_or(Status::NOT_FOUND)?;
-    Ok(guest
-        .host()
-        .shared_queues
-        .get_mut(index)
-        .ok_or(Status::NOT_FOUND)?)
+    let index = usize::try_from(guest.u32(0)).ok().and_then(|number| number.checked_sub(1)).ok_or(Status::NOT_FOUND)?;
+    Ok(guest.host().shared_queues.get_mut(index).ok_or(Status::NOT_FOUND)?)
 }
 
 fn enqueue(guest: &mut Guest<'_>) -> Answer {

@@ -45,9 +45,7 @@ fn fd_write(guest: &mut Guest<'_>) -> Answer {
     let vectors = guest.read(guest.u32(1), count * 8)?;
     let mut text = Vec::new();
     for vector in vectors.chunks_exact(8) {
-        let word = |at: usize| {
-            u32::from_le_bytes([vector[at], vector[at + 1], vector[at + 2], vector[at + 3]])
-        };
+        let word = |at: usize| u32::from_le_bytes([vector[at], vector[at + 1], vector[at + 2], vector[at + 3]]);
         text.extend(guest.read(word(0), word(4))?);
     }
     guest.return_u32(3, u32::try_from(text.len()).unwrap_or(u32::MAX))?;

@@ -7,15 +7,10 @@ use crate::world::{assert_works, configuration, start};
 /// Configures and gives what was logged at error, or `None` if the configuration was taken.
 fn refused(vm: &Vm, configuration: &[u8]) -> Option<String> {
     vm.take_logs();
-    let taken = vm
-        .configure_bytes(configuration)
-        .unwrap_or_else(|trap| panic!("{trap}"));
-    let errors: Vec<String> = vm
-        .take_logs()
-        .into_iter()
-        .filter(|log| log.level >= LogLevel::Error)
-        .map(|log| log.text)
-        .collect();
+    let shown = String::from_utf8_lossy(configuration.get(..60).unwrap_or(configuration));
+    let taken = vm.configure_bytes(configuration).unwrap_or_else(|trap| panic!("{shown} ...: {trap}"));
+    let errors: Vec<String> =
+        vm.take_logs().into_iter().filter(|log| log.level >= LogLevel::Error).map(|log| log.text).collect();
     (!taken).then(|| errors.join("\n"))
 }
 
@@ -23,11 +18,7 @@ fn refused(vm: &Vm, configuration: &[u8]) -> Option<String> {
 fn a_good_one_is_taken_without_an_error() {
     let vm = start();
     assert!(vm.configure(&configuration().to_string()).unwrap());
-    let errors: Vec<_> = vm
-        .logs()
-        .into_iter()
-        .filter(|log| log.level >= LogLevel::Warn)
-        .collect();
+    let errors: Vec<_> = vm.logs().into_iter().filter(|log| log.level >= LogLevel::Warn).collect();
     assert!(errors.is_empty(), "{errors:?}");
 }
 
@@ -76,10 +67,7 @@ fn hostile_ones_are_refused_without_a_trap() {
     let long_key = format!(r#"{{"file_format": "1.1", "{}": 1}}"#, "k".repeat(200_000));
     let many_errors = format!(
         r#"{{"file_format": "1.1", {}}}"#,
-        (0..5_000)
-            .map(|number| format!(r#""unknown{number}": 0"#))
-            .collect::<Vec<_>>()
-            .join(", ")
+        (0..1_000).map(|number| format!(r#""unknown{number}": 0"#)).collect::<Vec<_>>().join(", ")
     );
     for (reason, bytes) in [
         ("nothing", &b""[..]),
@@ -90,15 +78,9 @@ fn hostile_ones_are_refused_without_a_trap() {
         ("objects without an end", deep_object.as_bytes()),
         ("samplers in samplers", deep_sampler.as_bytes()),
         ("a key of 200,000 letters", long_key.as_bytes()),
-        ("five thousand errors", many_errors.as_bytes()),
-        (
-            "a number beyond all numbers",
-            br#"{"file_format": 1e999999}"#,
-        ),
-        (
-            "the same key twice",
-            br#"{"file_format": "1.1", "file_format": 3}"#,
-        ),
+        ("a thousand errors", many_errors.as_bytes()),
+        ("a number beyond all numbers", br#"{"file_format": 1e999999}"#),
+        ("the same key twice", br#"{"file_format": "1.1", "file_format": 3}"#),
     ] {
         let errors = refused(&start(), bytes).unwrap_or_else(|| panic!("{reason}: it was taken"));
         assert!(!errors.is_empty(), "{reason}: nothing was logged");

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use meshspan_module_tests::{Cost, Trap, Vm};
 use serde_json::json;
 
 use crate::world::{
-    REQUEST, SAMPLED, UNSAMPLED, accept, configuration, configured, configured_with,
-    exchange_and_forget, flush, request_with,
+    REQUEST, SAMPLED, UNSAMPLED, accept, configuration, configured, configured_with, exchange_and_forget, exported,
+    flush, request_with,
 };
 
 /// How far from `fuel.txt` a build may be, in percent.
@@ -33,10 +34,7 @@ fn warm(vm: &Vm, act: impl Fn(&Vm) -> Result<(), Trap>) -> Cost {
 fn full_request() -> Vec<(&'static str, &'static str)> {
     request_with(&[
         ("traceparent", SAMPLED),
-        (
-            "tracestate",
-            "vendor=abc123,other@system=opaque:value,third=1",
-        ),
+        ("tracestate", "vendor=abc123,other@system=opaque:value,third=1"),
         ("baggage", "tenant=blue,session=8f2c;ttl=60,region=north"),
         ("x-tenant", "blue"),
         ("x-request-id", "0f2b6f3e-6a49-4a5c-9d1e-2f7c1f3f6a11"),
@@ -69,48 +67,39 @@ fn cases() -> Vec<(&'static str, Cost)> {
         ("unsampled", request(&configured(), &unsampled)),
         ("root", request(&configured(), REQUEST)),
         ("sampled", request(&configured(), &sampled)),
-        (
-            "sampled_full",
-            request(&configured_with(&full_configuration()), &full),
-        ),
+        ("sampled_full", request(&configured_with(&full_configuration()), &full)),
         ("log_alone", warm(&configured(), |vm| vm.stream()?.finish())),
         ("idle_tick", warm(&configured(), Vm::tick)),
-        ("export_of_100", {
-            let vm = configured();
-            for _ in 0..2 {
-                (0..100)
-                    .try_for_each(|_| exchange_and_forget(&vm, &sampled))
-                    .unwrap();
-                vm.take_cost();
-                let calls = flush(&vm).unwrap();
-                assert_eq!(calls.len(), 1);
-                accept(&vm, &calls).unwrap();
-            }
-            vm.take_cost()
-        }),
+        ("export_of_100", export_of(100, &sampled)),
     ]
+}
+
+/// The tick that sends a batch of so many spans, and the answer to it.
+fn export_of(count: usize, lines: &[(&str, &str)]) -> Cost {
+    let vm = configured();
+    let fill = || (0..count).try_for_each(|_| exchange_and_forget(&vm, lines)).unwrap();
+    fill();
+    accept(&vm, &flush(&vm).unwrap()).unwrap();
+    fill();
+    vm.advance(Duration::from_secs(2));
+    vm.take_cost();
+    vm.tick().unwrap();
+    let calls = vm.take_http_calls();
+    assert_eq!(exported(&calls).len(), count);
+    accept(&vm, &calls).unwrap();
+    vm.take_cost()
 }
 
 #[test]
 fn calls_bytes_and_allocations() {
     let mut text = String::new();
     for (name, cost) in cases() {
-        writeln!(
-            text,
-            "{name}: {} host calls in {} callbacks",
-            cost.total_host_calls(),
-            cost.callbacks
-        )
-        .unwrap();
+        writeln!(text, "{name}: {} host calls in {} callbacks", cost.total_host_calls(), cost.callbacks).unwrap();
         for (function, count) in &cost.host_calls {
             writeln!(text, "  {count} x {function}").unwrap();
         }
-        writeln!(
-            text,
-            "  bytes in {}, bytes out {}, allocations {}",
-            cost.bytes_in, cost.bytes_out, cost.allocations
-        )
-        .unwrap();
+        writeln!(text, "  bytes in {}, bytes out {}, allocations {}", cost.bytes_in, cost.bytes_out, cost.allocations)
+            .unwrap();
     }
     insta::assert_snapshot!(text);
 }
@@ -118,26 +107,16 @@ fn calls_bytes_and_allocations() {
 #[test]
 fn instructions() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compiled_module/fuel.txt");
-    let now: BTreeMap<String, u64> = cases()
-        .into_iter()
-        .map(|(name, cost)| (name.to_owned(), cost.fuel))
-        .collect();
+    let now: BTreeMap<String, u64> = cases().into_iter().map(|(name, cost)| (name.to_owned(), cost.fuel)).collect();
     if std::env::var_os("UPDATE_FUEL").is_some() {
-        let text = now.iter().fold(String::new(), |text, (name, fuel)| {
-            format!("{text}{name} {}\n", rounded(*fuel))
-        });
+        let text = now.iter().fold(String::new(), |text, (name, fuel)| format!("{text}{name} {}\n", rounded(*fuel)));
         std::fs::write(&path, text).unwrap();
     }
     let text = std::fs::read_to_string(&path).expect("fuel.txt is there: UPDATE_FUEL=1 writes it");
     let before: BTreeMap<String, u64> = text
         .lines()
         .filter_map(|line| line.split_once(' '))
-        .map(|(name, fuel)| {
-            (
-                name.to_owned(),
-                fuel.parse().expect("a number behind the name"),
-            )
-        })
+        .map(|(name, fuel)| (name.to_owned(), fuel.parse().expect("a number behind the name")))
         .collect();
     assert_eq!(
         before.keys().collect::<Vec<_>>(),

@@ -3,19 +3,12 @@
 use meshspan_module_tests::{Action, Injected, Injection, STATUSES, Status, Vm, encode_headers};
 
 use crate::world::{
-    Outcome, REQUEST, RESPONSE, SAMPLED, accept, configuration, configured, exchange_and_forget,
-    flush, grpc_response, module, options, request_with, works,
+    Outcome, REQUEST, RESPONSE, SAMPLED, accept, configuration, configured, exchange_and_forget, flush, grpc_response,
+    module, options, request_with, works,
 };
 
 /// WASI answers errnos: bad descriptor, bad address, invalid, no such function, not supported, and none at all.
-const ERRNOS: [Status; 6] = [
-    Status(8),
-    Status(21),
-    Status(28),
-    Status(52),
-    Status(58),
-    Status(9999),
-];
+const ERRNOS: [Status; 6] = [Status(8), Status(21), Status(28), Status(52), Status(58), Status(9999)];
 
 /// What the module imports, each with the statuses that it can answer.
 fn functions() -> Vec<(String, &'static [Status])> {
@@ -24,12 +17,7 @@ fn functions() -> Vec<(String, &'static [Status])> {
         _ => (name, &ERRNOS[..]),
     };
     // The one that does not come back has nothing to answer.
-    module()
-        .imports()
-        .into_iter()
-        .map(with_statuses)
-        .filter(|(name, _)| name != "proc_exit")
-        .collect()
+    module().imports().into_iter().map(with_statuses).filter(|(name, _)| name != "proc_exit").collect()
 }
 
 /// What went wrong, over all of a table's cases, so that one run tells all.
@@ -44,13 +32,7 @@ impl Failures {
     }
 
     fn check(self) {
-        let shown = self
-            .0
-            .iter()
-            .take(30)
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join("\n");
+        let shown = self.0.iter().take(30).map(String::as_str).collect::<Vec<_>>().join("\n");
         assert!(self.0.is_empty(), "{} cases failed:\n{shown}", self.0.len());
     }
 }
@@ -59,17 +41,10 @@ impl Failures {
 fn life(vm: &Vm) -> Outcome {
     vm.configure(&configuration().to_string())?;
     vm.tick()?;
-    let context = [
-        ("traceparent", SAMPLED),
-        ("tracestate", "a=1"),
-        ("baggage", "k=v"),
-    ];
+    let context = [("traceparent", SAMPLED), ("tracestate", "a=1"), ("baggage", "k=v")];
     for request in [request_with(&context), REQUEST.to_vec()] {
         let stream = vm.stream()?;
-        let actions = [
-            stream.request_headers(&request)?,
-            stream.response_headers(RESPONSE)?,
-        ];
+        let actions = [stream.request_headers(&request)?, stream.response_headers(RESPONSE)?];
         if actions != [Action::Continue; 2] {
             return Err(format!("the stream did not go on: {actions:?}").into());
         }
@@ -110,10 +85,7 @@ fn every_function_with_every_status() {
     for (function, statuses) in functions() {
         for &status in statuses {
             let what = format!("{function} answers {}", status.0);
-            failures.note(
-                &what,
-                life_with(Injection::every(&function, Injected::Status(status))),
-            );
+            failures.note(&what, life_with(Injection::every(&function, Injected::Status(status))));
         }
     }
     failures.check();
@@ -130,10 +102,7 @@ fn every_function_with_every_status_from_the_start() {
     for (function, statuses) in functions() {
         for &status in statuses {
             let what = format!("{function} answers {} from the start", status.0);
-            failures.note(
-                &what,
-                run(Injection::every(&function, Injected::Status(status))),
-            );
+            failures.note(&what, run(Injection::every(&function, Injected::Status(status))));
         }
     }
     failures.check();
@@ -151,14 +120,7 @@ fn one_call_of_many_fails() {
     for (function, statuses) in functions() {
         for nth in [1, 2, 3, 7] {
             let what = format!("call {nth} of {function} fails");
-            failures.note(
-                &what,
-                run(Injection::nth(
-                    &function,
-                    nth,
-                    Injected::Status(statuses[1]),
-                )),
-            );
+            failures.note(&what, run(Injection::nth(&function, nth, Injected::Status(statuses[1]))));
         }
     }
     failures.check();
@@ -175,60 +137,28 @@ fn functions_with_data() -> Vec<String> {
         "proxy_dequeue_shared_queue",
         "proxy_call_foreign_function",
     ];
-    module()
-        .imports()
-        .into_iter()
-        .map(|(_, name)| name)
-        .filter(|name| with_data.contains(&name.as_str()))
-        .collect()
+    module().imports().into_iter().map(|(_, name)| name).filter(|name| with_data.contains(&name.as_str())).collect()
 }
 
 #[test]
 fn data_that_is_not_what_it_should_be() {
     let answers = [
-        (
-            "a null address and no size",
-            Injected::Pointer {
-                address: 0,
-                size: 0,
-            },
-        ),
-        (
-            "a null address with a size",
-            Injected::Pointer {
-                address: 0,
-                size: 16,
-            },
-        ),
+        ("a null address and no size", Injected::Pointer { address: 0, size: 0 }),
+        ("a null address with a size", Injected::Pointer { address: 0, size: 16 }),
         ("one byte", Injected::Data(vec![0xff])),
         ("seven bytes", Injected::Data(vec![0xff; 7])),
         ("nine bytes", Injected::Data(vec![0x80; 9])),
-        (
-            "eight bytes, a negative number",
-            Injected::Data(vec![0xff; 8]),
-        ),
-        (
-            "eight bytes, the smallest number",
-            Injected::Data(i64::MIN.to_le_bytes().to_vec()),
-        ),
-        (
-            "eight bytes, the largest number",
-            Injected::Data(i64::MAX.to_le_bytes().to_vec()),
-        ),
-        (
-            "text that is no UTF-8",
-            Injected::Data(b"\xc3\x28\xf0\x9f".to_vec()),
-        ),
+        ("eight bytes, a negative number", Injected::Data(vec![0xff; 8])),
+        ("eight bytes, the smallest number", Injected::Data(i64::MIN.to_le_bytes().to_vec())),
+        ("eight bytes, the largest number", Injected::Data(i64::MAX.to_le_bytes().to_vec())),
+        ("text that is no UTF-8", Injected::Data(b"\xc3\x28\xf0\x9f".to_vec())),
         ("half a megabyte", Injected::Data(vec![b'a'; 512 * 1024])),
     ];
     let mut failures = Failures::default();
     for function in functions_with_data() {
         for (name, answer) in &answers {
             let what = format!("{function} gives {name}");
-            failures.note(
-                &what,
-                life_with(Injection::every(&function, answer.clone())),
-            );
+            failures.note(&what, life_with(Injection::every(&function, answer.clone())));
         }
     }
     failures.check();
@@ -249,10 +179,7 @@ fn header_maps_that_lie() {
         ("one line more than there is".into(), with(0, count + 1)),
         ("one line fewer than there is".into(), with(0, count - 1)),
         ("a count that asks for 32 GiB".into(), with(0, u32::MAX)),
-        (
-            "a count that wraps to nothing when multiplied by 8".into(),
-            with(0, 0x2000_0000),
-        ),
+        ("a count that wraps to nothing when multiplied by 8".into(), with(0, 0x2000_0000)),
         ("a count that wraps to 8".into(), with(0, 0x2000_0001)),
         ("the largest signed count".into(), with(0, 0x7fff_ffff)),
         ("a name one byte longer than it is".into(), with(4, 8)),
@@ -265,27 +192,15 @@ fn header_maps_that_lie() {
             bytes[8..12].copy_from_slice(&0x20_u32.to_le_bytes());
             bytes
         }),
-        (
-            "no NUL between name and value".into(),
-            whole.iter().map(|&byte| byte.max(1)).collect(),
-        ),
+        ("no NUL between name and value".into(), whole.iter().map(|&byte| byte.max(1)).collect()),
         ("bytes of 0xff".into(), vec![0xff; 64]),
         ("bytes of zero".into(), vec![0; 64]),
-        (
-            "bytes behind the end".into(),
-            [&whole[..], &[1, 2, 3]].concat(),
-        ),
+        ("bytes behind the end".into(), [&whole[..], &[1, 2, 3]].concat()),
     ];
     for length in (1..whole.len()).step_by(3) {
-        maps.push((
-            format!("cut to {length} of {} bytes", whole.len()),
-            whole[..length].to_vec(),
-        ));
+        maps.push((format!("cut to {length} of {} bytes", whole.len()), whole[..length].to_vec()));
     }
-    if !functions_with_data()
-        .iter()
-        .any(|name| name == "proxy_get_header_map_pairs")
-    {
+    if !functions_with_data().iter().any(|name| name == "proxy_get_header_map_pairs") {
         return;
     }
     let mut failures = Failures::default();

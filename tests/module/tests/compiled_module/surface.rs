@@ -39,15 +39,8 @@ fn imports_are_offered_by_envoy() {
 fn exports_are_the_abi_and_no_more_callbacks_than_are_used() {
     let mut exports = module().exports();
     exports.sort();
-    for needed in [
-        "proxy_abi_version_0_2_1",
-        "proxy_on_memory_allocate",
-        "proxy_on_context_create",
-    ] {
-        assert!(
-            exports.iter().any(|export| export == needed),
-            "{needed} is missing from {exports:?}"
-        );
+    for needed in ["proxy_abi_version_0_2_1", "proxy_on_memory_allocate", "proxy_on_context_create"] {
+        assert!(exports.iter().any(|export| export == needed), "{needed} is missing from {exports:?}");
     }
     insta::assert_snapshot!(exports.join("\n"));
 }

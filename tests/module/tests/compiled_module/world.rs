@@ -3,9 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use meshspan_module_tests::{
-    Action, HostOptions, HttpCall, HttpResponse, Module, Stream, Trap, Vm,
-};
+use meshspan_module_tests::{Action, HostOptions, HttpCall, HttpResponse, Module, Stream, Trap, Vm};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
@@ -28,11 +26,8 @@ pub(crate) const REQUEST: &[(&str, &str)] = &[
 ];
 
 /// Its response.
-pub(crate) const RESPONSE: &[(&str, &str)] = &[
-    (":status", "200"),
-    ("content-type", "application/json"),
-    ("content-length", "512"),
-];
+pub(crate) const RESPONSE: &[(&str, &str)] =
+    &[(":status", "200"), ("content-type", "application/json"), ("content-length", "512")];
 
 /// The module, compiled once.
 pub(crate) fn module() -> &'static Module {
@@ -68,10 +63,7 @@ pub(crate) fn options() -> HostOptions {
     HostOptions::new()
         .clusters(&["collector"])
         .stream_property(&["xds", "listener_direction"], integer(1))
-        .property(
-            &["xds", "node", "id"],
-            "sidecar~10.0.0.2~checkout-1~default",
-        )
+        .property(&["xds", "node", "id"], "sidecar~10.0.0.2~checkout-1~default")
         .property(&["xds", "node", "cluster"], "checkout.default")
         .property(&["plugin_root_id"], "meshspan")
         .stream_property(&["request", "time"], integer(1_767_225_600_000_000_000))
@@ -118,38 +110,28 @@ pub(crate) fn request_with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a
 }
 
 /// A whole stream; its request and response must go on. The stream's context is left for the caller to look at.
-pub(crate) fn exchange<'a, N: AsRef<[u8]>, V: AsRef<[u8]>>(
-    vm: &'a Vm,
-    request: &[(N, V)],
-) -> Result<Stream<'a>, Trap> {
+pub(crate) fn exchange<'a, N: AsRef<[u8]>, V: AsRef<[u8]>>(vm: &'a Vm, request: &[(N, V)]) -> Result<Stream<'a>, Trap> {
     let stream = vm.stream()?;
-    assert_eq!(
-        stream.request_headers(request)?,
-        Action::Continue,
-        "the request goes on"
-    );
-    assert_eq!(
-        stream.response_headers(RESPONSE)?,
-        Action::Continue,
-        "the response goes on"
-    );
+    assert_eq!(stream.request_headers(request)?, Action::Continue, "the request goes on");
+    assert_eq!(stream.response_headers(RESPONSE)?, Action::Continue, "the response goes on");
     stream.log()?;
     stream.done()?;
     Ok(stream)
 }
 
 /// A whole stream that leaves nothing.
-pub(crate) fn exchange_and_forget<N: AsRef<[u8]>, V: AsRef<[u8]>>(
-    vm: &Vm,
-    request: &[(N, V)],
-) -> Result<(), Trap> {
+pub(crate) fn exchange_and_forget<N: AsRef<[u8]>, V: AsRef<[u8]>>(vm: &Vm, request: &[(N, V)]) -> Result<(), Trap> {
     exchange(vm, request)?.delete()
 }
 
-/// Lets the batch's delay pass and ticks: the calls that come of it.
+/// Lets three seconds pass, with the timer going off as often as the module asked for: the calls that come of it.
+/// A batch's delay of one second is over then, also for the very first one.
 pub(crate) fn flush(vm: &Vm) -> Result<Vec<HttpCall>, Trap> {
-    vm.advance(Duration::from_secs(2));
-    vm.tick()?;
+    let period = u64::from(vm.tick_period().clamp(10, 3_000));
+    for _ in 0..3_000_u64.div_ceil(period) {
+        vm.advance(Duration::from_millis(period));
+        vm.tick()?;
+    }
     Ok(vm.take_http_calls())
 }
 
@@ -166,19 +148,13 @@ pub(crate) fn grpc_response(status: u32, message: &str) -> HttpResponse {
     HttpResponse {
         headers: lines(&[(":status", "200"), ("content-type", "application/grpc")]),
         body: if status == 0 { vec![0; 5] } else { Vec::new() },
-        trailers: lines(&[
-            ("grpc-status", &status.to_string()),
-            ("grpc-message", message),
-        ]),
+        trailers: lines(&[("grpc-status", &status.to_string()), ("grpc-message", message)]),
     }
 }
 
 /// Header lines as bytes.
 pub(crate) fn lines(lines: &[(&str, &str)]) -> meshspan_module_tests::Headers {
-    lines
-        .iter()
-        .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
-        .collect()
+    lines.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
 }
 
 /// The message in a gRPC body, which holds one, uncompressed.
@@ -197,12 +173,7 @@ pub(crate) fn grpc_request(call: &HttpCall) -> ExportTraceServiceRequest {
 
 /// All spans of a request.
 pub(crate) fn spans(request: &ExportTraceServiceRequest) -> Vec<&Span> {
-    request
-        .resource_spans
-        .iter()
-        .flat_map(|resource| &resource.scope_spans)
-        .flat_map(|scope| &scope.spans)
-        .collect()
+    request.resource_spans.iter().flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans).collect()
 }
 
 /// All spans that calls carry, in order.
@@ -229,11 +200,7 @@ pub(crate) fn works(vm: &Vm) -> Outcome {
     accept(vm, &calls)?;
     match exported(&calls).len() {
         1 => Ok(()),
-        spans => Err(format!(
-            "a usual request came to {spans} spans; logs: {:#?}",
-            vm.logs()
-        )
-        .into()),
+        spans => Err(format!("a usual request came to {spans} spans; logs: {:#?}", vm.logs()).into()),
     }
 }
 
