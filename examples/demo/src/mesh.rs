@@ -55,8 +55,8 @@ impl Mesh {
             });
         let inventory_sidecar = start("inventory-sidecar", inventory_sidecar)?;
 
-        // The application needs its sidecar's outbound address and the sidecar the application's inbound one:
-        // the application asks for its own when the first request comes.
+        // The application needs its sidecar's outbound address and the sidecar the application's: one of the two
+        // has to be chosen before it listens.
         let outbound = free_address()?;
         let checkout = apps::checkout(outbound)?;
         let checkout_sidecar = shipped("sidecar.yaml")?
