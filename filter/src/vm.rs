@@ -87,7 +87,17 @@ struct Root {
 /// A stream context.
 struct Stream {
     root: u32,
-    exchange: Option<Exchange>,
+    phase: Phase,
+}
+
+/// How far a stream has come.
+enum Phase {
+    /// Nothing has been seen of it.
+    New,
+    /// Its request headers have been seen.
+    Open(Exchange),
+    /// Its end has been seen, or it was not to be traced.
+    Closed,
 }
 
 impl Vm {
@@ -95,7 +105,7 @@ impl Vm {
         if root == 0 {
             self.roots.insert(context, Root::default());
         } else {
-            self.streams.insert(context, Stream { root, exchange: None });
+            self.streams.insert(context, Stream { root, phase: Phase::New });
         }
     }
 
@@ -129,19 +139,19 @@ impl Vm {
     pub(crate) fn handle_request_headers(&mut self, context: u32) {
         let Some((stream, root)) = self.stream(context) else { return };
         // Once a stream: a host that calls again gets the same trace and no second span.
-        if stream.exchange.is_none() {
-            stream.exchange = root.begin(true);
+        if matches!(stream.phase, Phase::New) {
+            stream.phase = root.begin(true).map_or(Phase::Closed, Phase::Open);
         }
     }
 
     pub(crate) fn handle_log(&mut self, context: u32) {
         let Some((stream, root)) = self.stream(context) else { return };
-        let exchange = stream.exchange.take().or_else(|| {
+        let exchange = match core::mem::replace(&mut stream.phase, Phase::Closed) {
+            Phase::Open(exchange) => Some(exchange),
             // The end is all that is seen of this stream: a local reply before this filter, or a protocol error.
-            let exchange = root.begin(false)?;
-            root.count(Counter::StreamsLogOnly);
-            Some(exchange)
-        });
+            Phase::New => root.begin(false).inspect(|_| root.count(Counter::StreamsLogOnly)),
+            Phase::Closed => None,
+        };
         let wakeup = exchange.map_or(Wakeup::Tick, |exchange| root.end(exchange));
         let root_context = stream.root;
         if wakeup == Wakeup::Soon {
@@ -156,7 +166,7 @@ impl Vm {
     pub(crate) fn handle_delete(&mut self, context: u32) {
         if let Some(stream) = self.streams.remove(&context) {
             let plugin = self.roots.get_mut(&stream.root).and_then(|root| root.plugin.as_mut());
-            if let (Some(exchange), Some(plugin)) = (&stream.exchange, plugin) {
+            if let (Phase::Open(exchange), Some(plugin)) = (&stream.phase, plugin) {
                 plugin.handle_lost(exchange);
             }
         } else if let Some(mut root) = self.roots.remove(&context) {
@@ -197,6 +207,8 @@ impl Root {
         }
         self.give_up();
         self.plugin = Some(plugin);
+        // Nothing is queued yet: this first poll sets when the first batch is due.
+        self.export();
         true
     }
 

@@ -12,6 +12,9 @@ use super::json::{Node, Value};
 /// More errors than this are counted and not kept, so that a hostile document costs no more memory than its size.
 const KEPT: usize = 4096;
 
+/// After this many errors no more suggestions are looked for: a suggestion costs time, and far fewer are ever shown.
+const SUGGESTED: usize = 500;
+
 /// Where errors go.
 #[derive(Default)]
 pub(super) struct Sink {
@@ -28,6 +31,11 @@ impl Sink {
             errors.push((order, error));
         }
         self.errors.set(errors);
+    }
+
+    /// Whether one more suggestion is worth its time.
+    fn takes_suggestions(&self) -> bool {
+        self.total.get() < SUGGESTED
     }
 
     /// All errors in document order; `None` if there are none.
@@ -274,7 +282,10 @@ impl<'d> Reader<'d> {
                 // A null is as good as leaving the key out.
                 Some(_) if member.is_null() => None,
                 Some(key) => key.problem(),
-                None => Some(Problem::UnknownKey { allowed: allowed_names(keys), nearest: nearest_name(name, keys) }),
+                None => {
+                    let nearest = if self.sink.takes_suggestions() { nearest_name(name, keys) } else { None };
+                    Some(Problem::UnknownKey { allowed: allowed_names(keys), nearest })
+                }
             };
             if let Some(problem) = problem {
                 member.report(problem);
