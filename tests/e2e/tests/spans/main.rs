@@ -1,0 +1,4 @@
+//! Spans as a backend gets them: what they say, how streams end, who is whose parent, limits, and the way out.
+
+mod attributes;
+mod support;

@@ -1,0 +1,182 @@
+//! What the subjects here share: callers with traces of their own, expectations on spans, tables that tell all that
+//! failed, and changes to an Envoy configuration.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, ensure};
+use meshspan_e2e::{DEADLINE, Mesh, tracing};
+use meshspan_kit::client::Request;
+use meshspan_kit::receiver::{ReceivedSpan, Receiver};
+use serde_json::{Value, json};
+
+/// A caller that traces: each has a trace of its own, by which the spans of its request are found.
+pub(crate) struct Caller {
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
+    /// Nanoseconds since the Unix epoch, when it began.
+    began: u64,
+}
+
+impl Caller {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let trace_id = format!("{:08x}{:08x}{count:016x}", std::process::id(), 0x5eed_u32);
+        Self { trace_id, span_id: format!("{:016x}", count + 0xca11_0000), began: now() }
+    }
+
+    /// Its `traceparent`, sampled.
+    pub(crate) fn traceparent(&self) -> String {
+        format!("00-{}-{}-01", self.trace_id, self.span_id)
+    }
+
+    /// The request with its `traceparent`.
+    pub(crate) fn request(&self, request: Request) -> Request {
+        request.header("traceparent", self.traceparent())
+    }
+
+    /// A GET with its `traceparent`.
+    pub(crate) fn get(&self, target: &str) -> Request {
+        self.request(Request::get(target))
+    }
+
+    /// Waits for the spans of its trace: exactly so many. They must lie within the time since it began.
+    pub(crate) fn spans(&self, receiver: &Receiver, count: usize) -> anyhow::Result<Vec<ReceivedSpan>> {
+        let spans = receiver.wait_for(DEADLINE, |spans| {
+            let own: Vec<_> = spans.iter().filter(|span| span.trace_id() == self.trace_id).cloned().collect();
+            (own.len() >= count).then_some(own)
+        })?;
+        ensure!(spans.len() == count, "{} spans and not {count}: {spans:#?}", spans.len());
+        let now = now();
+        for span in &spans {
+            let (start, end) = (span.span.start_time_unix_nano, span.span.end_time_unix_nano);
+            // Envoy gives the start in whole microseconds.
+            ensure!(start + 1_000 >= self.began, "it starts {} ns before the request", self.began - start);
+            ensure!(end >= start, "it ends before it starts");
+            ensure!(end <= now, "it ends {} ns after it was received", end.saturating_sub(now));
+        }
+        Ok(spans)
+    }
+
+    /// Waits for the one span of its trace, a child of its own.
+    pub(crate) fn span(&self, receiver: &Receiver) -> anyhow::Result<ReceivedSpan> {
+        let span = self.spans(receiver, 1)?.remove(0);
+        ensure!(span.parent_id().as_deref() == Some(&self.span_id), "the parent is not the caller: {span}");
+        Ok(span)
+    }
+}
+
+/// Nanoseconds since the Unix epoch.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_nanos()).unwrap()
+}
+
+/// Makes sure that a span is as `expected`, which names any of `name`, `kind`, `status` (the code's name) and
+/// `attributes`. Of the attributes those that are named count: `null` stands for absent, `{"begins": TEXT}` for any
+/// text that begins so, and `{"kind": "double"}` for any double above zero.
+pub(crate) fn expect(span: &ReceivedSpan, expected: &Value) -> anyhow::Result<()> {
+    let found = span.to_json();
+    let mut differences = Vec::new();
+    let mut compare = |what: &str, found: &Value, expected: &Value| {
+        let same = match expected {
+            Value::Object(rule) if rule.contains_key("begins") => {
+                let begins = rule["begins"].as_str().unwrap_or_default();
+                found.as_str().is_some_and(|text| text.starts_with(begins))
+            }
+            Value::Object(rule) if rule.contains_key("kind") => found.is_f64() && found.as_f64() > Some(0.0),
+            _ => found == expected,
+        };
+        if !same {
+            differences.push(format!("{what} is {found}, not {expected}"));
+        }
+    };
+    for (key, value) in expected.as_object().context("an expectation is an object")? {
+        match key.as_str() {
+            "attributes" => {
+                for (key, value) in value.as_object().context("attributes are an object")? {
+                    compare(key, &found["attributes"][key], value);
+                }
+            }
+            "status" => compare(key, &found["status"]["code"], value),
+            key => compare(key, &found[key], value),
+        }
+    }
+    ensure!(differences.is_empty(), "{}\n    of {found}", differences.join("\n    "));
+    Ok(())
+}
+
+/// A table of cases: each runs whether or not others fail, and all that failed are told.
+#[derive(Default)]
+pub(crate) struct Table {
+    failures: Mutex<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn case(&self, why: &str, run: impl FnOnce() -> anyhow::Result<()>) {
+        if let Err(error) = run() {
+            self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(format!("- {why}: {error:#}"));
+        }
+    }
+
+    /// # Panics
+    /// When a case failed.
+    pub(crate) fn finish(self, mesh: &Mesh) {
+        let failures = self.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let version = &mesh.envoy.binary().version;
+        assert!(failures.is_empty(), "in Envoy {version}, {} failed:\n{}", failures.len(), failures.join("\n"));
+    }
+}
+
+/// A configuration that reads and writes W3C trace context, exports soon, and calls its service so.
+pub(crate) fn service(name: &str) -> Value {
+    with(tracing(&["tracecontext"]), json!({"resource": {"attributes": [{"name": "service.name", "value": name}]}}))
+}
+
+/// [`service`] with more settings.
+pub(crate) fn service_with(name: &str, more: Value) -> Value {
+    with(service(name), more)
+}
+
+/// `base` with the members of `more`: objects are merged, everything else is replaced.
+pub(crate) fn with(mut base: Value, more: Value) -> Value {
+    merge(&mut base, more);
+    base
+}
+
+fn merge(base: &mut Value, more: Value) {
+    match (base, more) {
+        (Value::Object(base), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(base.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (base, more) => *base = more,
+    }
+}
+
+/// Puts these routes in front of a connection manager's own.
+pub(crate) fn add_routes(manager: &mut Value, routes: &[Value]) {
+    let own = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().unwrap();
+    own.splice(0..0, routes.iter().cloned());
+}
+
+/// Puts an HTTP filter first.
+pub(crate) fn add_first_filter(manager: &mut Value, filter: Value) {
+    manager["http_filters"].as_array_mut().unwrap().insert(0, filter);
+}
+
+/// Puts an HTTP filter between meshspan and the router.
+pub(crate) fn add_filter_after(manager: &mut Value, filter: Value) {
+    manager["http_filters"].as_array_mut().unwrap().insert(1, filter);
+}
+
+/// Sets a listener's traffic direction.
+pub(crate) fn set_direction(root: &mut Value, listener: &str, direction: &str) {
+    let listeners = root["static_resources"]["listeners"].as_array_mut().unwrap();
+    for entry in listeners.iter_mut().filter(|entry| entry["name"] == listener) {
+        entry["traffic_direction"] = direction.into();
+    }
+}
