@@ -1,4 +1,5 @@
 //! Spans as a backend gets them: what they say, how streams end, who is whose parent, limits, and the way out.
 
 mod attributes;
+mod endings;
 mod support;
