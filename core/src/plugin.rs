@@ -50,7 +50,7 @@ impl Plugin {
             tracer: tracer.map(|tracer| HttpTracer::new(config, tracer)),
             processors: processors
                 .iter()
-                .map(|processor| BatchProcessor::new(processor, Rc::clone(&envelope)))
+                .map(|processor| BatchProcessor::new(processor, config.meshspan.limits, Rc::clone(&envelope)))
                 .collect(),
             ids: IdGenerator::from_seed(seed),
             inject: config.meshspan.inject,

@@ -194,7 +194,7 @@ fn answers_about_instrumentation_and_distribution() {
         ("an empty distribution", r#"{"file_format": "1.1", "distribution": {}}"#),
         (
             "everything at once",
-            r#"{"file_format": "2", "disabled": 0, "log_level": "loud", "attribute_limits": {"attribute_count_limit": -1}, "resource": [], "propagator": {"composit": []}, "tracer_provider": {"processors": {}}, "instrumentation/development": {"general": {"http": {"server": {"known_methods": "GET"}}}}, "distribution": {"meshspan": {"role": 1}}}"#,
+            r#"{"file_format": "2", "disabled": 0, "log_level": "loud", "attribute_limits": {"attribute_count_limit": -1}, "resource": [], "propagator": {"composit": []}, "tracer_provider": {"processors": {}}, "instrumentation/development": {"general": {"http": {"server": {"known_methods": "GET"}}}}, "distribution": {"meshspan": {"role": 1, "inject": "header", "limits": {"max_queue_bytes": 10, "queue": 1}}}}"#,
         ),
     ]));
 }

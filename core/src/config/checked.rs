@@ -235,8 +235,23 @@ pub struct MeshspanConfig {
     pub routes: Vec<String>,
     /// `inject`.
     pub inject: Inject,
+    /// `limits`.
+    pub limits: LimitsConfig,
     /// `baggage_attributes`: baggage keys that become span attributes `baggage.KEY`.
     pub baggage_attributes: Vec<String>,
+}
+
+/// What bounds memory, beside the standard's own limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// `max_queue_bytes`: encoded spans waiting in one processor's queue, a worker; default 4 MiB.
+    pub max_queue_bytes: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { max_queue_bytes: 4 << 20 }
+    }
 }
 
 /// How context reaches the upstream request.

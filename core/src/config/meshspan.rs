@@ -7,7 +7,7 @@ use super::error::{Problem, nearest, quote};
 use super::ordered::unique;
 use super::reader::{Key, Object, Reader, built, not_yet};
 use super::token::is_token;
-use super::{Clusters, Inject, MeshspanConfig, Role};
+use super::{Clusters, Inject, LimitsConfig, MeshspanConfig, Role};
 
 const NAME: &str = "meshspan";
 
@@ -16,19 +16,24 @@ const KEYS: &[Key] = &[
     built("clusters"),
     built("routes"),
     built("inject"),
+    built("limits"),
     built("baggage_attributes"),
     not_yet("keep"),
     not_yet("masking"),
     not_yet("metrics"),
     not_yet("logs"),
     not_yet("l4"),
-    not_yet("limits"),
 ];
 
 const ROLES: &[(&str, Role)] =
     &[("auto", Role::Auto), ("server", Role::Server), ("client", Role::Client), ("gateway", Role::Gateway)];
 
 const INJECTS: &[(&str, Inject)] = &[("headers", Inject::Headers), ("filter_state", Inject::FilterState)];
+
+const LIMITS_KEYS: &[Key] = &[built("max_queue_bytes")];
+
+/// A queue that holds less than this could not hold one large span.
+const LEAST_QUEUE_BYTES: u32 = 64 << 10;
 
 /// How many route templates a configuration may have.
 const MOST_ROUTES: usize = 10_000;
@@ -40,6 +45,7 @@ impl Default for MeshspanConfig {
             clusters: Clusters::new(),
             routes: Vec::new(),
             inject: Inject::Headers,
+            limits: LimitsConfig::default(),
             baggage_attributes: Vec::new(),
         }
     }
@@ -73,10 +79,21 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
         clusters: read_clusters(&object),
         routes: object.nullable("routes").map(|routes| read_routes(&routes)).unwrap_or_default(),
         inject: object.nullable("inject").and_then(|inject| inject.one_of(INJECTS)).unwrap_or(Inject::Headers),
+        limits: object.nullable("limits").map(|limits| read_limits(&limits)).unwrap_or_default(),
         baggage_attributes: object
             .nullable("baggage_attributes")
             .map(|keys| read_baggage_keys(&keys))
             .unwrap_or_default(),
+    }
+}
+
+fn read_limits(reader: &Reader<'_>) -> LimitsConfig {
+    let default = LimitsConfig::default();
+    let Some(object) = reader.object(LIMITS_KEYS) else { return default };
+    LimitsConfig {
+        max_queue_bytes: object
+            .integer("max_queue_bytes", LEAST_QUEUE_BYTES..=u32::MAX)
+            .unwrap_or(default.max_queue_bytes),
     }
 }
 
@@ -293,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_builds_is_not_ignored() {
-        for key in ["keep", "masking", "metrics", "logs", "l4", "limits"] {
+        for key in ["keep", "masking", "metrics", "logs", "l4"] {
             rejected_at(
                 &section(&format!(r#"{{"{key}": {{}}}}"#)),
                 &format!("$.distribution.meshspan.{key}"),

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::queue::Queue;
+use super::queue::{Caps, Queue};
 use super::request::{ExportRequest, RequestTemplate};
 use super::response::{ExportOutcome, ExportResponse};
-use crate::config::{LogLevel, ProcessorConfig};
+use crate::config::{LimitsConfig, LogLevel, ProcessorConfig};
 use crate::counter::{Counter, Counters};
 use crate::log_line::LogLine;
 use crate::otlp::TraceEnvelope;
@@ -60,9 +60,14 @@ enum Health {
 
 impl BatchProcessor {
     /// From checked configuration. `envelope` is what stands around the spans of each request.
-    pub fn new(config: &ProcessorConfig, envelope: Rc<TraceEnvelope>) -> Self {
+    pub fn new(config: &ProcessorConfig, limits: LimitsConfig, envelope: Rc<TraceEnvelope>) -> Self {
+        let caps = Caps {
+            spans: config.batch.max_queue_size,
+            bytes: usize::try_from(limits.max_queue_bytes).unwrap_or(usize::MAX),
+            batch: config.batch.max_export_batch_size,
+        };
         Self {
-            queue: Queue::new(config.batch.max_queue_size, config.batch.max_export_batch_size),
+            queue: Queue::new(caps),
             template: RequestTemplate::new(&config.exporter, config.batch.export_timeout_ms, envelope),
             delay_ns: u64::from(config.batch.schedule_delay_ms).saturating_mul(1_000_000),
             due: None,
@@ -241,7 +246,11 @@ mod tests {
             },
         };
         let resource = [Attribute { name: "service.name".into(), value: AttributeValue::String("shop".into()) }];
-        BatchProcessor::new(&config, Rc::new(TraceEnvelope::new(&resource, None, "https://schema.test/1")))
+        BatchProcessor::new(
+            &config,
+            LimitsConfig::default(),
+            Rc::new(TraceEnvelope::new(&resource, None, "https://schema.test/1")),
+        )
     }
 
     fn accepted() -> ExportResponse<'static> {

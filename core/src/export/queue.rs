@@ -17,24 +17,36 @@ pub(super) struct Batch {
 pub(super) struct Queue {
     batches: VecDeque<Batch>,
     spans: u32,
-    max_spans: u32,
-    max_batch: u32,
+    bytes: usize,
+    caps: Caps,
+}
+
+/// What bounds a queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caps {
+    /// Spans waiting.
+    pub(super) spans: u32,
+    /// Bytes of encoded spans waiting.
+    pub(super) bytes: usize,
+    /// Spans of one batch, at least 1.
+    pub(super) batch: u32,
 }
 
 impl Queue {
-    /// Of at most `max_spans`, in batches of at most `max_batch`.
-    pub(super) fn new(max_spans: u32, max_batch: u32) -> Self {
-        Self { batches: VecDeque::new(), spans: 0, max_spans, max_batch: max_batch.max(1) }
+    pub(super) fn new(caps: Caps) -> Self {
+        Self { batches: VecDeque::new(), spans: 0, bytes: 0, caps }
     }
 
     /// Appends a span, or refuses: a full queue drops the newest.
     pub(super) fn push(&mut self, span: &[u8]) -> bool {
-        if self.spans >= self.max_spans {
+        let bytes = self.bytes.saturating_add(span.len());
+        if self.spans >= self.caps.spans || bytes > self.caps.bytes {
             return false;
         }
+        self.bytes = bytes;
         self.spans = self.spans.saturating_add(1);
         match self.batches.back_mut() {
-            Some(batch) if batch.spans < self.max_batch => {
+            Some(batch) if batch.spans < self.caps.batch => {
                 batch.bytes.extend_from_slice(span);
                 batch.spans = batch.spans.saturating_add(1);
             }
@@ -47,6 +59,7 @@ impl Queue {
     pub(super) fn pop(&mut self) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
         self.spans = self.spans.saturating_sub(batch.spans);
+        self.bytes = self.bytes.saturating_sub(batch.bytes.len());
         Some(batch)
     }
 
@@ -57,7 +70,7 @@ impl Queue {
 
     /// Whether the oldest batch has all the spans that it may have.
     pub(super) fn has_full_batch(&self) -> bool {
-        self.batches.front().is_some_and(|batch| batch.spans >= self.max_batch)
+        self.batches.front().is_some_and(|batch| batch.spans >= self.caps.batch)
     }
 }
 
@@ -70,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_the_newest() {
-        let mut queue = Queue::new(3, 2);
+        let mut queue = Queue::new(Caps { spans: 3, bytes: 1_000, batch: 2 });
         assert!(queue.push(b"a") && queue.push(b"b") && queue.push(b"c"));
         assert!(!queue.push(b"d"));
         assert!(queue.has_full_batch());
@@ -82,5 +95,15 @@ mod tests {
         assert_eq!((second.bytes.as_slice(), second.spans), (&b"ce"[..], 2));
         assert_eq!(queue.len(), 0);
         assert!(queue.pop().is_none());
+    }
+
+    #[test]
+    fn bytes_fill_a_queue_too() {
+        let mut queue = Queue::new(Caps { spans: 100, bytes: 5, batch: 2 });
+        assert!(queue.push(b"aaa") && queue.push(b"bb"));
+        assert!(!queue.push(b"c"), "five bytes wait");
+        assert!(queue.pop().is_some());
+        assert!(queue.push(b"ccccc") && !queue.push(b"d"), "what has left makes room");
+        assert!(!Queue::new(Caps { spans: 100, bytes: 5, batch: 2 }).push(b"eeeeee"), "a span that never fits");
     }
 }
