@@ -2,4 +2,6 @@
 
 mod attributes;
 mod endings;
+mod limits;
+mod roles;
 mod support;
