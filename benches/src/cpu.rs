@@ -1,0 +1,93 @@
+//! CPU time: of one process, and of all that ran on the machine.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+/// The CPU-time clock of a process: all its threads, the ended ones too, user and system, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessClock(libc::clockid_t);
+
+impl ProcessClock {
+    pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
+        let mut clock = 0;
+        // SAFETY: `clock` is a valid place to write to.
+        #[allow(unsafe_code)]
+        let status = unsafe { libc::clock_getcpuclockid(libc::pid_t::try_from(process)?, &raw mut clock) };
+        if status != 0 {
+            bail!("process {process} has no CPU clock (error {status})");
+        }
+        Ok(Self(clock))
+    }
+
+    /// CPU time since the process started.
+    pub(crate) fn read(self) -> anyhow::Result<Duration> {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is a valid place to write to.
+        #[allow(unsafe_code)]
+        let status = unsafe { libc::clock_gettime(self.0, &raw mut time) };
+        if status != 0 {
+            return Err(std::io::Error::last_os_error()).context("a measured process is gone");
+        }
+        Ok(Duration::new(u64::try_from(time.tv_sec)?, u32::try_from(time.tv_nsec)?))
+    }
+}
+
+/// What the whole machine did since it started (`/proc/stat`), in the kernel's ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MachineTime {
+    /// In any program, the kernel included.
+    pub(crate) busy: u64,
+    /// Taken by the hypervisor for others.
+    pub(crate) stolen: u64,
+    /// All of it, the idle time too.
+    pub(crate) total: u64,
+}
+
+impl MachineTime {
+    pub(crate) fn read() -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string("/proc/stat").context("/proc/stat")?;
+        Self::parse(&text).context("/proc/stat does not read as expected")
+    }
+
+    // user nice system idle iowait irq softirq steal; guest time is contained in user.
+    fn parse(text: &str) -> Option<Self> {
+        let line = text.lines().next()?.strip_prefix("cpu ")?;
+        let fields = line.split_whitespace().map(|f| f.parse().ok()).take(8).collect::<Option<Vec<u64>>>()?;
+        let [user, nice, system, idle, wait, interrupt, soft, stolen] = fields[..] else {
+            return None;
+        };
+        let busy = user + nice + system + interrupt + soft;
+        Some(Self { busy, stolen, total: busy + idle + wait + stolen })
+    }
+
+    /// The shares of the machine, 0 to 1, since `earlier`: busy, and stolen.
+    #[allow(clippy::cast_precision_loss, reason = "shares")]
+    pub(crate) fn shares_since(self, earlier: Self) -> (f64, f64) {
+        let total = (self.total - earlier.total).max(1) as f64;
+        ((self.busy - earlier.busy) as f64 / total, (self.stolen - earlier.stolen) as f64 / total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_clock_advances_with_work() {
+        let clock = ProcessClock::of(std::process::id()).unwrap();
+        let before = clock.read().unwrap();
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while clock.read().unwrap() == before {
+            assert!(std::time::Instant::now() < end, "ten seconds of work took no CPU time");
+        }
+    }
+
+    #[test]
+    fn machine_time_is_read_in_the_kernels_order() {
+        let time = MachineTime::parse("cpu  1 2 4 100 50 8 16 32 0 0\ncpu0 ...\n").unwrap();
+        assert_eq!((time.busy, time.stolen, time.total), (31, 32, 213));
+        assert!(MachineTime::parse("cpu 1 2").is_none());
+        assert!(MachineTime::parse("").is_none());
+    }
+}

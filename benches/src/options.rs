@@ -1,0 +1,119 @@
+//! The command line.
+
+use anyhow::{Context, bail};
+
+/// The help page.
+pub(crate) const HELP: &str = "\
+Measures the filter beside Envoy's own OpenTelemetry tracer, on this machine, in one run.
+
+USAGE
+    cargo xtask bench [OPTIONS]
+
+OPTIONS
+    --quick             few rounds, for a look; docs/benchmarks.md stays as it is
+    --rounds N          rounds that count (default 40)
+    --requests N        requests to each variant in each round (default 2000)
+    --connections N     keep-alive connections to each variant (default 4)
+    --starts N          starts of Envoy with and without the filter (default 7)
+    --no-write          write neither docs/benchmarks.md nor target/bench.json
+
+The exit code is 0 when the run measured what it says, even if it is inconclusive; the output says which.
+";
+
+/// What is to be measured, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Rounds that count.
+    pub(crate) rounds: usize,
+    /// Rounds before them that do not: code is still being compiled, connections made.
+    pub(crate) warm_up: usize,
+    /// Requests to each variant in each round.
+    pub(crate) requests: usize,
+    /// Keep-alive connections to each variant, each with one request at a time.
+    pub(crate) connections: usize,
+    /// Starts of Envoy, with the filter and without.
+    pub(crate) starts: usize,
+    /// Whether files are written.
+    pub(crate) write: bool,
+    /// Whether this is for a look only.
+    pub(crate) quick: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { rounds: 40, warm_up: 4, requests: 2000, connections: 4, starts: 7, write: true, quick: false }
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// To measure.
+    Run(Options),
+    /// The help page.
+    Help,
+}
+
+/// Reads the command line; later options win over `--quick` wherever they stand.
+pub(crate) fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<Asked> {
+    let mut arguments = arguments.collect::<Vec<_>>();
+    let mut options = Options::default();
+    let before = arguments.len();
+    arguments.retain(|argument| argument != "--quick");
+    if arguments.len() != before {
+        options = Options { rounds: 8, warm_up: 2, starts: 3, quick: true, ..options };
+    }
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let (name, joined) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (argument.as_str(), None),
+        };
+        let slot = match name {
+            "--help" | "-h" => return Ok(Asked::Help),
+            "--no-write" => {
+                options.write = false;
+                continue;
+            }
+            "--rounds" => &mut options.rounds,
+            "--requests" => &mut options.requests,
+            "--connections" => &mut options.connections,
+            "--starts" => &mut options.starts,
+            other => bail!("no option `{other}`; `cargo xtask bench --help` lists them"),
+        };
+        let value = joined.or_else(|| rest.next().map(String::as_str));
+        let value = value.with_context(|| format!("`{name}` needs a number"))?;
+        *slot = value
+            .parse()
+            .ok()
+            .filter(|number| *number > 0)
+            .with_context(|| format!("`{name}` needs a number above 0, not `{value}`"))?;
+    }
+    Ok(Asked::Run(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_come_joined_or_apart_and_win_over_quick() {
+        let read = |line: &str| read(line.split_whitespace().map(str::to_owned));
+        let standard = Options::default();
+        let quick = Options { rounds: 8, warm_up: 2, starts: 3, quick: true, ..standard };
+        for (line, expected) in [
+            ("", standard),
+            ("--rounds 3", Options { rounds: 3, ..standard }),
+            ("--requests=50 --no-write", Options { requests: 50, write: false, ..standard }),
+            ("--quick", quick),
+            ("--rounds 5 --quick", Options { rounds: 5, ..quick }), // in either order
+            ("--connections=1 --starts 1", Options { connections: 1, starts: 1, ..standard }),
+        ] {
+            assert_eq!(read(line).unwrap(), Asked::Run(expected), "{line}");
+        }
+        assert_eq!(read("--rounds 3 --help").unwrap(), Asked::Help);
+        for line in ["--round 3", "--rounds", "--rounds x", "--rounds 0", "--rounds -1", "more"] {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The rounds: each variant in turn gets its requests, in an order drawn anew, and all clocks are read about it.
+
+use std::time::{Duration, Instant};
+
+use crate::cpu::{MachineTime, ProcessClock};
+use crate::options::Options;
+use crate::progress::Progress;
+use crate::statistics::{Random, median, quantile};
+use crate::subject::{Subject, Upstream};
+use crate::variant::Variant;
+
+/// One round; each list has a value for each variant, in their order.
+#[derive(Clone, Debug)]
+pub(crate) struct Round {
+    /// CPU µs a request in the whole round, all variants' turns and idle time included: an export that runs when
+    /// the variant's turn is over is counted, and the interval is the same for all.
+    pub(crate) cpu: Vec<f64>,
+    /// CPU µs a request in the variant's own turn only.
+    pub(crate) own_turn: Vec<f64>,
+    /// Median latency, µs.
+    pub(crate) p50: Vec<f64>,
+    /// Latency that 99 of 100 requests stay under, µs.
+    pub(crate) p99: Vec<f64>,
+}
+
+/// All rounds, and how busy the machine was meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) rounds: Vec<Round>,
+    /// The rounds took so long.
+    pub(crate) took: Duration,
+    /// The share of the machine, 0 to 1, that programs other than this benchmark used.
+    pub(crate) others: f64,
+    /// The share that the hypervisor took.
+    pub(crate) stolen: f64,
+}
+
+/// Warms up, then measures.
+pub(crate) fn measure(subjects: &mut [Subject], upstream: &Upstream, options: &Options) -> anyhow::Result<Measured> {
+    let mut random = Random::new(1);
+    let mut progress = Progress::of("warm-up rounds", options.warm_up);
+    for _ in 0..options.warm_up {
+        round(subjects, options.requests, &mut random)?;
+        progress.step("");
+    }
+
+    let mut clocks: Vec<ProcessClock> = subjects.iter().map(|subject| subject.clock).collect();
+    clocks.push(upstream.clock()?);
+    clocks.push(ProcessClock::of(std::process::id())?);
+    let own = || clocks.iter().map(|clock| Ok(clock.read()?.as_secs_f64())).sum::<anyhow::Result<f64>>();
+    let (machine, own_before, begun) = (MachineTime::read()?, own()?, Instant::now());
+
+    let mut progress = Progress::of("rounds", options.rounds);
+    let mut rounds = Vec::with_capacity(options.rounds);
+    for _ in 0..options.rounds {
+        rounds.push(round(subjects, options.requests, &mut random)?);
+        progress.step(&so_far(&rounds));
+    }
+
+    let took = begun.elapsed();
+    let (busy, stolen) = MachineTime::read()?.shares_since(machine);
+    #[allow(clippy::cast_precision_loss, reason = "a few cores")]
+    let capacity = took.as_secs_f64() * std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let others = (busy - (own()? - own_before) / capacity).max(0.0);
+    Ok(Measured { rounds, took, others, stolen })
+}
+
+fn round(subjects: &mut [Subject], requests: usize, random: &mut Random) -> anyhow::Result<Round> {
+    let mut order: Vec<usize> = (0..subjects.len()).collect();
+    random.shuffle(&mut order);
+    let none = vec![0.0; subjects.len()];
+    let mut measured = Round { cpu: Vec::new(), own_turn: none.clone(), p50: none.clone(), p99: none };
+    let before = read_all(subjects)?;
+    for index in order {
+        let subject = &mut subjects[index];
+        let begun = subject.clock.read()?;
+        let times = subject.load.run(requests).map_err(|error| error.context(subject.variant.name()))?;
+        measured.own_turn[index] = per_request(begun, subject.clock.read()?, requests);
+        #[allow(clippy::cast_precision_loss, reason = "far below 2^52 ns")]
+        let times: Vec<f64> = times.into_iter().map(|nanoseconds| nanoseconds as f64 / 1e3).collect();
+        measured.p50[index] = quantile(&times, 0.5);
+        measured.p99[index] = quantile(&times, 0.99);
+    }
+    let after = read_all(subjects)?;
+    measured.cpu = before.iter().zip(after).map(|(before, after)| per_request(*before, after, requests)).collect();
+    Ok(measured)
+}
+
+fn read_all(subjects: &[Subject]) -> anyhow::Result<Vec<Duration>> {
+    subjects.iter().map(|subject| subject.clock.read()).collect()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a count")]
+fn per_request(before: Duration, after: Duration, requests: usize) -> f64 {
+    after.saturating_sub(before).as_secs_f64() * 1e6 / requests as f64
+}
+
+/// What the rounds so far say, for the progress line.
+fn so_far(rounds: &[Round]) -> String {
+    let added = |index: usize| median(rounds.iter().map(|round| round.cpu[index] - round.cpu[0]));
+    let known = Variant::ALL.iter().enumerate().skip(2);
+    let parts: Vec<String> = known.map(|(index, variant)| format!("{} {:+.1}", variant.name(), added(index))).collect();
+    format!("added CPU µs: {}", parts.join("; "))
+}

@@ -1,0 +1,106 @@
+//! The results on the terminal.
+
+use std::fmt::Write as _;
+
+use crate::results::{Figures, Results};
+use crate::statistics::Estimate;
+
+/// The results as aligned text.
+pub(crate) fn text(results: &Results) -> String {
+    let header = HEADER.map(str::to_owned);
+    let rows: Vec<[String; 7]> = std::iter::once(header).chain(results.figures.iter().map(row)).collect();
+    let mut widths = [0; 7];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let _ = if column == 0 { write!(line, "{cell:<width$}") } else { write!(line, "  {cell:>width$}") };
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text.push('\n');
+    for line in ratio_lines(results).into_iter().chain(other_lines(results)) {
+        let _ = writeln!(text, "{line}");
+    }
+    text.push('\n');
+    text.push_str(&verdict(results));
+    text
+}
+
+/// The columns' heads.
+pub(crate) const HEADER: [&str; 7] =
+    ["variant", "CPU µs a request", "added: median", "quartiles", "95 % interval", "p50 / p99 µs", "memory MiB"];
+
+/// A variant's cells.
+pub(crate) fn row(figures: &Figures) -> [String; 7] {
+    let none = || "–".to_owned();
+    let added = figures.added.as_ref();
+    [
+        figures.variant.name(),
+        format!("{:.1}", figures.cpu.median),
+        added.map_or_else(none, |added| format!("{:+.1}", added.median)),
+        added.map_or_else(none, |added| range(added.quartiles)),
+        added.map_or_else(none, |added| range(added.interval)),
+        format!("{:.0} / {:.0}", figures.p50, figures.p99),
+        format!("{:.0} → {:.0}", mebibytes(figures.memory.0), mebibytes(figures.memory.1)),
+    ]
+}
+
+/// The ratios, a line each.
+pub(crate) fn ratio_lines(results: &Results) -> Vec<String> {
+    let lines = results.ratios.iter().map(|ratio| {
+        let Estimate { median, interval, .. } = ratio.estimate;
+        let name = format!("meshspan / native tracer at {} %", ratio.percent);
+        format!("{name}: {median:.2} (95 % interval {:.2} to {:.2})", interval.0, interval.1)
+    });
+    lines.collect()
+}
+
+/// Module, start and what surrounded the run, a line each.
+#[allow(clippy::cast_precision_loss, reason = "a size")]
+pub(crate) fn other_lines(results: &Results) -> Vec<String> {
+    let starts = &results.starts;
+    vec![
+        format!("module: {} bytes ({:.1} KiB)", results.module_bytes, results.module_bytes as f64 / 1024.0),
+        format!(
+            "start of Envoy with the filter: {:+.0} ms (quartiles {}) on {:.0} ms, {:+.0} ms of CPU time; three VMs",
+            starts.added_wall.median,
+            range(starts.added_wall.quartiles),
+            starts.filterless_wall,
+            starts.added_cpu.median
+        ),
+        format!(
+            "{} rounds in {:.0} s; meanwhile others used {:.0} % of the machine, the hypervisor took {:.0} %",
+            results.measured.rounds.len(),
+            results.measured.took.as_secs_f64(),
+            results.measured.others * 100.0,
+            results.measured.stolen * 100.0
+        ),
+    ]
+}
+
+/// Whether the run concludes, and if not, why.
+pub(crate) fn verdict(results: &Results) -> String {
+    if results.doubts.is_empty() {
+        return "conclusive: the rounds agree well enough for the figures above\n".to_owned();
+    }
+    let mut text = "INCONCLUSIVE: do not quote these figures\n".to_owned();
+    for doubt in &results.doubts {
+        let _ = writeln!(text, "  - {doubt}");
+    }
+    text
+}
+
+fn range((low, high): (f64, f64)) -> String {
+    format!("{low:.1} to {high:.1}")
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a size")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
