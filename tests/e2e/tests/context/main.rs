@@ -1,8 +1,11 @@
 //! Context in and out, sampling, configuration: what a caller, and a service behind Envoy, see.
 
 mod bytes;
+mod configuration;
 mod hostile;
 mod propagation;
+mod routing;
+mod sampling;
 
 /// Every propagator that there is.
 const ALL_PROPAGATORS: &[&str] = &["tracecontext", "baggage", "b3", "b3multi", "jaeger"];
