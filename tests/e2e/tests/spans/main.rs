@@ -2,6 +2,7 @@
 
 mod attributes;
 mod endings;
+mod export;
 mod limits;
 mod roles;
 mod support;
