@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::load::header_lines;
 use crate::results::Results;
+use crate::rounds::SLICE;
 use crate::table;
 
 /// The whole page.
@@ -33,8 +34,8 @@ pub(crate) fn page(results: &Results) -> String {
 - The load is HTTP/1.1 GET with {headers} header lines and no trace context, over {connections} keep-alive connections
   with one request at a time on each, so that Envoy's worker is always busy. The upstream of all is one more Envoy
   that answers by itself.
-- A round gives {requests} requests to each variant in turn, in an order drawn anew. There were {rounds} rounds after
-  {warm_up} that do not count.
+- A round gives {requests} requests to each variant, in turns of {slice}, whose order is drawn anew each time. There
+  were {rounds} rounds after {warm_up} that do not count.
 - CPU time is the process's own (all threads, user and system) over the whole round, so that what is exported after a
   variant's turn is counted. \"added\" is that of the filterless Envoy in the same round subtracted; median and quartiles
   are over rounds, the interval is a percentile bootstrap of the median (for ratios: of the ratio of medians).
@@ -58,6 +59,7 @@ pub(crate) fn page(results: &Results) -> String {
         connections = options.connections,
         requests = options.requests,
         rounds = options.rounds,
+        slice = SLICE,
         warm_up = options.warm_up,
     );
     page

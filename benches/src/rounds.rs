@@ -1,4 +1,4 @@
-//! The rounds: each variant in turn gets its requests, in an order drawn anew, and all clocks are read about it.
+//! The rounds: the variants get their requests in turn, in an order drawn anew, and all clocks are read about it.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,16 @@ use crate::statistics::{Random, median, quantile};
 use crate::subject::{Subject, Upstream};
 use crate::variant::Variant;
 
+/// So many requests go to one variant before the next has its turn: some 20 ms.
+pub(crate) const SLICE: usize = 200;
+
 /// One round; each list has a value for each variant, in their order.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     /// CPU µs a request in the whole round, all variants' turns and idle time included: an export that runs when
     /// the variant's turn is over is counted, and the interval is the same for all.
     pub(crate) cpu: Vec<f64>,
-    /// CPU µs a request in the variant's own turn only.
+    /// CPU µs a request in the variant's own turns only.
     pub(crate) own_turn: Vec<f64>,
     /// Median latency, µs.
     pub(crate) p50: Vec<f64>,
@@ -65,25 +68,34 @@ pub(crate) fn measure(subjects: &mut [Subject], upstream: &Upstream, options: &O
     Ok(Measured { rounds, took, others, stolen })
 }
 
+/// One round: the requests of each variant in slices, so that what happens on the machine for a moment meets all.
 fn round(subjects: &mut [Subject], requests: usize, random: &mut Random) -> anyhow::Result<Round> {
     let mut order: Vec<usize> = (0..subjects.len()).collect();
-    random.shuffle(&mut order);
-    let none = vec![0.0; subjects.len()];
-    let mut measured = Round { cpu: Vec::new(), own_turn: none.clone(), p50: none.clone(), p99: none };
+    let mut own_turn = vec![Duration::ZERO; subjects.len()];
+    let mut times: Vec<Vec<f64>> = vec![Vec::with_capacity(requests); subjects.len()];
     let before = read_all(subjects)?;
-    for index in order {
-        let subject = &mut subjects[index];
-        let begun = subject.clock.read()?;
-        let times = subject.load.run(requests).map_err(|error| error.context(subject.variant.name()))?;
-        measured.own_turn[index] = per_request(begun, subject.clock.read()?, requests);
-        #[allow(clippy::cast_precision_loss, reason = "far below 2^52 ns")]
-        let times: Vec<f64> = times.into_iter().map(|nanoseconds| nanoseconds as f64 / 1e3).collect();
-        measured.p50[index] = quantile(&times, 0.5);
-        measured.p99[index] = quantile(&times, 0.99);
+    let mut left = requests;
+    while left > 0 {
+        let slice = SLICE.min(left);
+        left -= slice;
+        random.shuffle(&mut order);
+        for &index in &order {
+            let subject = &mut subjects[index];
+            let begun = subject.clock.read()?;
+            let taken = subject.load.run(slice).map_err(|error| error.context(subject.variant.name()))?;
+            own_turn[index] += subject.clock.read()?.saturating_sub(begun);
+            #[allow(clippy::cast_precision_loss, reason = "far below 2^52 ns")]
+            times[index].extend(taken.into_iter().map(|nanoseconds| nanoseconds as f64 / 1e3));
+        }
     }
     let after = read_all(subjects)?;
-    measured.cpu = before.iter().zip(after).map(|(before, after)| per_request(*before, after, requests)).collect();
-    Ok(measured)
+    let whole = before.iter().zip(after).map(|(before, after)| after.saturating_sub(*before));
+    Ok(Round {
+        cpu: whole.map(|time| per_request(time, requests)).collect(),
+        own_turn: own_turn.into_iter().map(|time| per_request(time, requests)).collect(),
+        p50: times.iter().map(|times| quantile(times, 0.5)).collect(),
+        p99: times.iter().map(|times| quantile(times, 0.99)).collect(),
+    })
 }
 
 fn read_all(subjects: &[Subject]) -> anyhow::Result<Vec<Duration>> {
@@ -91,8 +103,8 @@ fn read_all(subjects: &[Subject]) -> anyhow::Result<Vec<Duration>> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a count")]
-fn per_request(before: Duration, after: Duration, requests: usize) -> f64 {
-    after.saturating_sub(before).as_secs_f64() * 1e6 / requests as f64
+fn per_request(time: Duration, requests: usize) -> f64 {
+    time.as_secs_f64() * 1e6 / requests as f64
 }
 
 /// What the rounds so far say, for the progress line.
