@@ -71,8 +71,15 @@ fn a_wrong_configuration_is_refused_at_the_start_with_all_errors() {
         assert_says_all(&refused(envoy, &as_text, "text"), said);
         let not_json = as_text.clone().meshspan_text("file_format: '1.1'");
         assert!(refused(envoy, &not_json, "yaml").contains("the text is not JSON (YAML is not read here)"));
-        let nothing = as_text.meshspan_text("");
-        assert!(refused(envoy, &nothing, "nothing").contains("there is no configuration; the smallest useful one is"));
+        let empty = as_text.clone().meshspan_text("");
+        let absent = as_text.connection_managers(|_, manager| {
+            let plugin = &mut manager["http_filters"][0]["typed_config"]["config"];
+            plugin.as_object_mut().unwrap().remove("configuration");
+        });
+        for (config, name) in [(empty, "empty"), (absent, "absent")] {
+            let log = refused(envoy, &config, name);
+            assert!(log.contains("there is no configuration; the smallest useful one is"), "{name}: {log}");
+        }
     });
 }
 

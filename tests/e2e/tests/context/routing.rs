@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use meshspan_e2e::{Mesh, each_envoy};
-use meshspan_kit::client::Request;
+use meshspan_kit::client::{Connection, Request};
 use meshspan_kit::config::EnvoyConfig;
 use meshspan_kit::envoy::Options;
 use meshspan_kit::service::{ReceivedHead, Service};
@@ -108,6 +108,19 @@ fn context_by_filter_state_leaves_the_route_as_it_was() {
         assert_eq!(head.values("tracestate"), ["a=1,b=3"], "a key twice, over two lines");
         let (_, head) = routed(&mesh, &other, "filter state", &called("junk"));
         assert_eq!(head.values("tracestate").len(), 0, "that of nobody's trace is taken away");
+
+        // Filter state is the request's own: the next one on the connection gets nothing of it.
+        let mut connection = Connection::open(mesh.envoy.address("filter state").unwrap()).unwrap();
+        mesh.service.clear();
+        other.clear();
+        for request in [called("01").header("tracestate", "a=2"), Request::get("/next"), called("00")] {
+            assert_eq!(connection.request(&request).unwrap().status, 200);
+        }
+        let called: Vec<_> = other.requests().iter().map(|head| head.values("tracestate")).collect();
+        assert_eq!(called, [["a=1"], ["a=1"]]);
+        let next = mesh.service.last_request().unwrap();
+        let (trace, state) = (next.header("traceparent").unwrap(), next.header("tracestate"));
+        assert!(trace.ends_with("-03") && !trace.contains(TRACE) && state.is_none(), "{trace} {state:?}");
         mesh.stop();
     });
 }
