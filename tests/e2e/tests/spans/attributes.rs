@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use meshspan_e2e::{Mesh, bootstrap, each_envoy};
+use meshspan_kit::axum::body::Bytes;
 use meshspan_kit::axum::http;
 use meshspan_kit::client::{Connection, Http2Client, Request};
 use meshspan_kit::config::EnvoyConfig;
@@ -39,6 +40,7 @@ fn a_span_says_what_its_request_was() {
 
 type Case = (&'static str, &'static str, Request, Value);
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn server_cases(peer: &str) -> Vec<Case> {
     let get = |target: &str| Request::get(target);
     let attributes = |value: Value| json!({"attributes": value});
@@ -301,7 +303,7 @@ fn http2(mesh: &Mesh) -> anyhow::Result<()> {
         .method("get")
         .uri(format!("http://{address}/users/7?x=1"))
         .header("traceparent", caller.traceparent());
-    let response = Http2Client::connect(address)?.send(request.body(Default::default())?)?;
+    let response = Http2Client::connect(address)?.send(request.body(Bytes::new())?)?;
     ensure!(response.status == 200, "answered {}", response.status);
     expect(
         &caller.span(&mesh.receiver)?,

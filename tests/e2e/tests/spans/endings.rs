@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use meshspan_e2e::{DEADLINE, Mesh, bootstrap, each_envoy};
+use meshspan_kit::axum::body::Bytes;
 use meshspan_kit::axum::http::{self, HeaderMap, StatusCode};
 use meshspan_kit::axum::{Router, routing};
 use meshspan_kit::client::{Connection, Http2Client, Request};
@@ -18,6 +19,9 @@ use meshspan_kit::wait;
 use serde_json::{Value, json};
 
 use crate::support::{Caller, Table, add_filter_after, add_first_filter, expect, now, service, set_direction, with};
+
+/// No `error.type`.
+const ALL_WELL: Option<&str> = None;
 
 /// How long a service takes where a case waits for it.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -103,7 +107,6 @@ fn get(address: SocketAddr, caller: &Caller, path: &str, status: u16) -> anyhow:
 fn endings() -> Vec<Ending> {
     let ending = |why, run, both, server, client| Ending { why, run, lasts: Duration::ZERO, both, server, client };
     let begins = |text: &str| json!({"begins": text});
-    const ALL_WELL: Option<&str> = None;
     vec![
         ending(
             "200",
@@ -392,7 +395,7 @@ fn endings() -> Vec<Ending> {
             |to, caller, _| {
                 let path = "/h2/stream?chunks=1000&ms=50&bytes=10";
                 let request = http::Request::get(format!("http://{to}{path}"));
-                let request = request.header("traceparent", caller.traceparent()).body(Default::default())?;
+                let request = request.header("traceparent", caller.traceparent()).body(Bytes::new())?;
                 let status = Http2Client::connect(to)?.send_and_cancel(request)?;
                 ensure!(status == 200, "answered {status}");
                 Ok(())

@@ -22,7 +22,7 @@ const NEVER: u64 = 3_600_000;
 const PROTOCOLS: [&str; 3] = ["grpc", "protobuf", "json"];
 
 /// A configuration with these processors.
-fn exporting(listener: &str, processors: Value) -> (&str, Value) {
+fn exporting<'a>(listener: &'a str, processors: &[Value]) -> (&'a str, Value) {
     (listener, service_with("checkout", json!({"tracer_provider": {"processors": processors}})))
 }
 
@@ -44,8 +44,7 @@ fn batch(protocol: &str, settings: Value) -> Value {
     json!({"batch": crate::support::with(json!({"exporter": exporter(protocol)}), settings)})
 }
 
-/// Listeners with a receiver of their own each: `NAME` exports to the clusters `collector` and `collector-http`,
-/// which are its receiver's.
+/// A mesh whose receiver is the cluster `collector` (HTTP/2), and a second receiver, `collector-http` (HTTP/1.1).
 struct Backend {
     mesh: Mesh,
     http: Receiver,
@@ -134,8 +133,7 @@ fn ids(spans: &[ReceivedSpan]) -> Vec<String> {
 
 #[test]
 fn every_protocol_carries_the_same_spans() {
-    let listeners =
-        PROTOCOLS.map(|protocol| exporting(protocol, json!([batch(protocol, json!({"schedule_delay": 100}))])));
+    let listeners = PROTOCOLS.map(|protocol| exporting(protocol, &[batch(protocol, json!({"schedule_delay": 100}))]));
     each_envoy(&[1], |envoy, _| {
         let backend = Backend::start(envoy, &Options::default(), &listeners);
         let table = Table::default();
@@ -212,22 +210,19 @@ fn comparable(span: &ReceivedSpan) -> Value {
 fn batches_have_their_size_and_leave_when_full_or_due() {
     let failing = json!({"otlp_grpc": {"endpoint": "http://collector-failing:4317"}});
     let listeners = [
-        exporting("full", json!([batch("grpc", json!({"schedule_delay": NEVER, "max_export_batch_size": 5}))])),
-        exporting("due", json!([batch("grpc", json!({"schedule_delay": 200}))])),
-        exporting("simple", json!([{"simple": {"exporter": exporter("grpc")}}])),
+        exporting("full", &[batch("grpc", json!({"schedule_delay": NEVER, "max_export_batch_size": 5}))]),
+        exporting("due", &[batch("grpc", json!({"schedule_delay": 200}))]),
+        exporting("simple", &[json!({"simple": {"exporter": exporter("grpc")}})]),
         exporting(
             "two",
-            json!([
-                {"batch": {"schedule_delay": 100, "exporter": exporter("grpc")}},
-                {"batch": {"schedule_delay": 100, "exporter": exporter("json")}},
-            ]),
+            &[batch("grpc", json!({"schedule_delay": 100})), batch("json", json!({"schedule_delay": 100}))],
         ),
         exporting(
             "one-fails",
-            json!([
-                {"batch": {"schedule_delay": 100, "exporter": exporter("grpc")}},
-                {"batch": {"schedule_delay": 100, "exporter": failing}},
-            ]),
+            &[
+                batch("grpc", json!({"schedule_delay": 100})),
+                json!({"batch": {"schedule_delay": 100, "exporter": failing}}),
+            ],
         ),
     ];
     each_envoy(&[1], |envoy, _| {
@@ -306,8 +301,7 @@ fn requests_with(receiver: &Receiver, spans: usize) -> anyhow::Result<Vec<Receiv
 
 #[test]
 fn a_backend_that_fails_costs_its_spans_and_nothing_else() {
-    let listeners =
-        PROTOCOLS.map(|protocol| exporting(protocol, json!([batch(protocol, json!({"schedule_delay": 100}))])));
+    let listeners = PROTOCOLS.map(|protocol| exporting(protocol, &[batch(protocol, json!({"schedule_delay": 100}))]));
     each_envoy(&[1], |envoy, _| {
         let backend = Backend::start(envoy, &Options::default(), &listeners);
         let table = Table::default();
@@ -400,7 +394,7 @@ fn a_full_queue_drops_the_newest() {
         "schedule_delay": NEVER, "max_queue_size": 4, "max_export_batch_size": 2,
         "exporter": {"otlp_grpc": {"endpoint": "http://collector:4317", "timeout": timeout}},
     }});
-    let listeners = [exporting("grpc", json!([processor]))];
+    let listeners = [exporting("grpc", std::slice::from_ref(&processor))];
     each_envoy(&[1], |envoy, _| {
         let backend = Backend::start(envoy, &Options::default(), &listeners);
         let table = Table::default();
@@ -427,7 +421,7 @@ fn a_full_queue_drops_the_newest() {
 #[test]
 fn a_cluster_that_does_not_exist_is_told_once() {
     let exporter = json!({"otlp_grpc": {"endpoint": "http://no-such-collector:4317"}});
-    let listeners = [exporting("nowhere", json!([{"simple": {"exporter": exporter}}]))];
+    let listeners = [exporting("nowhere", &[json!({"simple": {"exporter": exporter}})])];
     each_envoy(&[1, 2], |envoy, concurrency| {
         let backend = Backend::start(envoy, &Options { concurrency, ..Options::default() }, &listeners);
         let table = Table::default();
@@ -454,7 +448,7 @@ fn a_cluster_that_does_not_exist_is_told_once() {
 #[test]
 fn export_goes_on_when_the_backend_comes_back() {
     let exporter = json!({"otlp_grpc": {"endpoint": "http://collector-of-old:4317", "timeout": 1000}});
-    let listeners = [exporting("grpc", json!([{"batch": {"schedule_delay": 100, "exporter": exporter}}]))];
+    let listeners = [exporting("grpc", &[json!({"batch": {"schedule_delay": 100, "exporter": exporter}})])];
     each_envoy(&[1], |envoy, _| {
         let first = Receiver::start().unwrap();
         let address = first.address();
@@ -485,7 +479,7 @@ fn export_goes_on_when_the_backend_comes_back() {
 #[test]
 fn every_span_arrives_once_from_several_workers() {
     let settings = json!({"schedule_delay": 100, "max_export_batch_size": 16});
-    let listeners = PROTOCOLS.map(|protocol| exporting(protocol, json!([batch(protocol, settings.clone())])));
+    let listeners = PROTOCOLS.map(|protocol| exporting(protocol, &[batch(protocol, settings.clone())]));
     each_envoy(&[2], |envoy, concurrency| {
         let backend = Backend::start(envoy, &Options { concurrency, ..Options::default() }, &listeners);
         let table = Table::default();
@@ -502,10 +496,10 @@ fn every_span_arrives_once_from_several_workers() {
                 let books = backend.settled(&before, 200)?;
                 books.expect(&[("spans_exported", 200), ("export_requests_failed", 0), ("streams", 200)])?;
                 let spans = receiver.spans();
-                let mut received = ids(&spans);
+                let mut arrived = ids(&spans);
                 sent.sort_unstable();
-                received.sort_unstable();
-                ensure!(received == sent, "{} spans of {}", received.len(), sent.len());
+                arrived.sort_unstable();
+                ensure!(arrived == sent, "{} spans of {}", arrived.len(), sent.len());
                 let span_ids: BTreeSet<_> = spans.iter().map(ReceivedSpan::span_id).collect();
                 ensure!(span_ids.len() == 200, "two spans have the same id");
                 let largest = receiver.requests().iter().map(|request| request.spans().len()).max();
@@ -525,7 +519,7 @@ fn what_is_queued_leaves_with_its_listener() {
         ("grpc", service_with(service, json!({"tracer_provider": {"processors": processors}})))
     };
     // Envoy's counters for a module go when its last listener goes.
-    let other = exporting("other", json!([batch("grpc", json!({"schedule_delay": NEVER}))]));
+    let other = exporting("other", &[batch("grpc", json!({"schedule_delay": NEVER}))]);
     each_envoy(&[1, 2], |envoy, concurrency| {
         let options = Options { concurrency, listeners_by_file: true, ..Options::default() };
         let backend = Backend::start(envoy, &options, &[listener("old"), other.clone()]);
@@ -549,12 +543,36 @@ fn what_is_queued_leaves_with_its_listener() {
             for _ in 0..6 {
                 sent.extend(backend.requests("grpc", 1)?);
             }
-            ensure!(update(&[other.clone()])? == ListenerUpdate::Accepted, "the update is refused");
+            ensure!(update(std::slice::from_ref(&other))? == ListenerUpdate::Accepted, "the update is refused");
             arrived(receiver, "new", &sent)
         });
         table.case("nothing was lost", || {
             let books = backend.settled(&Books(BTreeMap::new()), 12)?;
             books.expect(&[("spans_exported", 12), ("spans_dropped_shutdown", 0)])
+        });
+        table.finish(&backend.mesh);
+        backend.mesh.stop();
+    });
+}
+
+#[test]
+fn a_listener_goes_though_its_backend_hangs() {
+    let patient = json!({"otlp_grpc": {"endpoint": "http://collector:4317", "timeout": 60_000}});
+    let listener = exporting("grpc", &[json!({"batch": {"schedule_delay": NEVER, "exporter": patient}})]);
+    let other = exporting("other", &[batch("grpc", json!({"schedule_delay": NEVER}))]);
+    each_envoy(&[1], |envoy, _| {
+        let options = Options { listeners_by_file: true, ..Options::default() };
+        let backend = Backend::start(envoy, &options, &[listener.clone(), other.clone()]);
+        let table = Table::default();
+        table.case("what cannot be told to anybody is counted", || {
+            backend.mesh.receiver.set_default(Behaviour::Hang);
+            backend.requests("grpc", 3)?;
+            let config = with_http(&bootstrap(std::slice::from_ref(&other)), &backend.http);
+            let update = backend.mesh.envoy.update_listeners(&backend.mesh.addressed(&config))?;
+            ensure!(update == ListenerUpdate::Accepted, "the update is refused");
+            requests_with(&backend.mesh.receiver, 3)?;
+            let books = backend.settled(&Books(BTreeMap::new()), 3)?;
+            books.expect(&[("spans_dropped_shutdown", 3), ("spans_exported", 0)])
         });
         table.finish(&backend.mesh);
         backend.mesh.stop();
@@ -567,9 +585,9 @@ fn arrived(receiver: &Receiver, service: &str, sent: &[String]) -> anyhow::Resul
         let own: Vec<_> = spans.iter().filter(|span| span.service() == service).cloned().collect();
         (own.len() >= sent.len()).then_some(own)
     })?;
-    let (mut received, mut sent) = (ids(&spans), sent.to_vec());
-    received.sort_unstable();
+    let (mut found, mut sent) = (ids(&spans), sent.to_vec());
+    found.sort_unstable();
     sent.sort_unstable();
-    ensure!(received == sent, "{received:?} and not {sent:?}");
+    ensure!(found == sent, "{found:?} and not {sent:?}");
     Ok(())
 }

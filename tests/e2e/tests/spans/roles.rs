@@ -8,6 +8,7 @@ use meshspan_kit::client::Request;
 use meshspan_kit::config::EnvoyConfig;
 use meshspan_kit::envoy::Options;
 use meshspan_kit::receiver::ReceivedSpan;
+use meshspan_kit::service::RawUpstream;
 use serde_json::{Value, json};
 
 use crate::support::{Caller, Table, expect, service, service_with, set_direction, with};
@@ -15,7 +16,12 @@ use crate::support::{Caller, Table, expect, service, service_with, set_direction
 #[test]
 fn roles_make_the_spans_that_they_name() {
     each_envoy(&[1, 2], |envoy, concurrency| {
-        let mesh = Mesh::start_with(envoy, &Options { concurrency, ..Options::default() }, &config());
+        let redirecting = RawUpstream::answering(
+            "HTTP/1.1 302 Found\r\nlocation: http://test.example/a\r\ncontent-length: 0\r\n\r\n",
+        );
+        let redirecting = redirecting.unwrap();
+        let config = config().add_cluster("redirecting", redirecting.address(), false);
+        let mesh = Mesh::start_with(envoy, &Options { concurrency, ..Options::default() }, &config);
         let table = Table::default();
         let kinds = [
             ("auto, inbound", "inbound", "SERVER"),
@@ -27,6 +33,7 @@ fn roles_make_the_spans_that_they_name() {
         for (why, listener, kind) in kinds {
             table.case(why, || one_span(&mesh, listener, kind));
         }
+        table.case("a redirect that Envoy follows itself: one span after the other", || redirect(&mesh));
         table.case("gateway: a client span below the server span", || gateway(&mesh));
         table.case("gateway: a trace that starts here", || gateway_without_a_caller(&mesh));
         table.case("gateway: an upstream that answers slowly", || gateway_times(&mesh));
@@ -56,7 +63,7 @@ fn proxies_in_a_row_make_one_trace() {
             let caller = Caller::new();
             let response = caller.get("/a").send(outer.envoy.address("edge")?)?;
             ensure!(response.status == 200, "answered {}", response.status);
-            let (server, client) = pair(caller.spans(&outer.receiver, 2)?)?;
+            let (server, client) = pair(&caller.spans(&outer.receiver, 2)?)?;
             let sidecar = caller.spans(&inner.receiver, 1)?.remove(0);
             ensure!(server.parent_id().as_deref() == Some(&caller.span_id), "the edge is the caller's child");
             ensure!(client.parent_id() == Some(server.span_id()), "the edge's call is the edge's child");
@@ -84,10 +91,31 @@ fn one_span(mesh: &Mesh, listener: &str, kind: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Envoy begins anew, with the headers that the filter wrote: each round is a stream and a span of its own.
+fn redirect(mesh: &Mesh) -> anyhow::Result<()> {
+    let caller = Caller::new();
+    let response = caller.get("/redirected").send(mesh.envoy.address("inbound")?)?;
+    ensure!(response.status == 200, "answered {}", response.status);
+    let spans = caller.spans(&mesh.receiver, 2)?;
+    let at = |path: &str| spans.iter().find(|span| span.text("url.path") == Some(path)).context("both rounds");
+    let (first, second) = (at("/redirected")?, at("/a")?);
+    expect(
+        first,
+        &json!({"attributes": {
+        "http.response.status_code": 302, "envoy.response_code_details": "internal_redirect"}}),
+    )?;
+    expect(second, &json!({"attributes": {"http.response.status_code": 200}}))?;
+    ensure!(first.parent_id().as_deref() == Some(&caller.span_id), "{first} is the caller's child");
+    ensure!(second.parent_id() == Some(first.span_id()), "{second} is the first round's child");
+    let told = upstream_traceparent(mesh, &caller)?;
+    ensure!(told.contains(&second.span_id()), "the upstream was told {told}");
+    Ok(())
+}
+
 fn gateway(mesh: &Mesh) -> anyhow::Result<()> {
     let caller = Caller::new();
     caller.get("/users/7?x=1").send(mesh.envoy.address("gateway")?)?;
-    let (server, client) = pair(caller.spans(&mesh.receiver, 2)?)?;
+    let (server, client) = pair(&caller.spans(&mesh.receiver, 2)?)?;
     ensure!(server.parent_id().as_deref() == Some(&caller.span_id), "{server} is the caller's child");
     ensure!(client.parent_id() == Some(server.span_id()), "{client} is the server span's child");
     let told = upstream_traceparent(mesh, &caller)?;
@@ -116,7 +144,7 @@ fn gateway_without_a_caller(mesh: &Mesh) -> anyhow::Result<()> {
     let server = mesh.span_at("/started-here");
     ensure!(server.parent_id().is_none(), "{server} is a root");
     let spans: Vec<_> = mesh.receiver.spans().into_iter().filter(|span| span.trace_id() == server.trace_id()).collect();
-    let (server, client) = pair(spans)?;
+    let (server, client) = pair(&spans)?;
     ensure!(client.parent_id() == Some(server.span_id()), "{client} is the server span's child");
     Ok(())
 }
@@ -124,7 +152,7 @@ fn gateway_without_a_caller(mesh: &Mesh) -> anyhow::Result<()> {
 fn gateway_times(mesh: &Mesh) -> anyhow::Result<()> {
     let caller = Caller::new();
     caller.get("/slow?ms=300").send(mesh.envoy.address("gateway")?)?;
-    let (server, client) = pair(caller.spans(&mesh.receiver, 2)?)?;
+    let (server, client) = pair(&caller.spans(&mesh.receiver, 2)?)?;
     let (outer, inner) = (&server.span, &client.span);
     ensure!(outer.start_time_unix_nano <= inner.start_time_unix_nano, "it starts after the server span");
     ensure!(inner.end_time_unix_nano <= outer.end_time_unix_nano, "it ends with the server span or before");
@@ -136,7 +164,7 @@ fn gateway_refused(mesh: &Mesh) -> anyhow::Result<()> {
     let caller = Caller::new();
     let response = caller.get("/refused").send(mesh.envoy.address("gateway")?)?;
     ensure!(response.status == 503, "answered {}", response.status);
-    let (server, client) = pair(caller.spans(&mesh.receiver, 2)?)?;
+    let (server, client) = pair(&caller.spans(&mesh.receiver, 2)?)?;
     for span in [server, client] {
         expect(&span, &json!({"status": "ERROR", "attributes": {"error.type": "503"}}))?;
     }
@@ -150,7 +178,7 @@ fn gateway_alone(mesh: &Mesh, path: &str) -> anyhow::Result<()> {
 }
 
 /// The server and the client span of two.
-fn pair(spans: Vec<ReceivedSpan>) -> anyhow::Result<(ReceivedSpan, ReceivedSpan)> {
+fn pair(spans: &[ReceivedSpan]) -> anyhow::Result<(ReceivedSpan, ReceivedSpan)> {
     let of = |kind: &str| spans.iter().find(|span| span.to_json()["kind"] == kind).cloned();
     ensure!(spans.len() == 2, "{} spans", spans.len());
     of("SERVER").zip(of("CLIENT")).with_context(|| format!("not one of each: {spans:#?}"))
@@ -183,6 +211,7 @@ fn config() -> EnvoyConfig {
         .add_cluster("refused", refused, false)
         .connection_managers(|_, manager| {
             manager["route_config"]["virtual_hosts"][0]["routes"] = json!([
+                {"match": {"path": "/redirected"}, "route": {"cluster": "redirecting", "internal_redirect_policy": {}}},
                 {"match": {"path": "/direct"}, "direct_response": {"status": 200}},
                 {"match": {"path": "/refused"}, "route": {"cluster": "refused"}},
                 {"match": {"safe_regex": {"regex": "/(a|slow|started-here|users/.*)"}},
