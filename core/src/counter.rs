@@ -33,7 +33,7 @@ counters! {
     Streams => "meshspan_streams_total",
     /// Streams of which only the end was seen (local replies, protocol errors).
     StreamsLogOnly => "meshspan_streams_log_only_total",
-    /// Spans that were begun as recorded.
+    /// Spans that were recorded; counted when their stream ends.
     SpansStarted => "meshspan_spans_started_total",
     /// Requests that the sampler decided against.
     SpansNotSampled => "meshspan_spans_not_sampled_total",
@@ -49,7 +49,7 @@ counters! {
     SpansRejected => "meshspan_spans_rejected_total",
     /// Spans that were still queued when the filter had to go.
     SpansDroppedShutdown => "meshspan_spans_dropped_shutdown_total",
-    /// Recorded streams whose context went away without a log callback.
+    /// Recorded spans whose stream went away without a log callback.
     SpansDroppedNoLog => "meshspan_spans_dropped_no_log_total",
     /// Export requests sent.
     ExportRequests => "meshspan_export_requests_total",
@@ -59,6 +59,8 @@ counters! {
     ExportResponsesMalformed => "meshspan_export_responses_malformed_total",
     /// Attributes left out because a span was at its limit.
     AttributesDropped => "meshspan_attributes_dropped_total",
+    /// Attributes cut because all of a span's together were at their cap in bytes.
+    AttributesTruncated => "meshspan_attributes_truncated_total",
     /// Parents taken from `traceparent`.
     ExtractedTraceContext => "meshspan_propagation_extracted_tracecontext_total",
     /// Parents taken from `b3`.

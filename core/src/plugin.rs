@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::config::{Config, Inject, LogLevel};
 use crate::counter::{Counter, Counters};
-use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, Wakeup};
+use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, RequestId, Wakeup};
 use crate::header::HeaderEdit;
 use crate::http::{Exchange, HttpTracer, RequestHead, StreamEnd, TrafficDirection};
 use crate::log_line::LogLine;
@@ -16,9 +16,12 @@ use crate::resource::{self, NodeFacts};
 use crate::semconv;
 use crate::trace::IdGenerator;
 
-/// Which processor a request belongs to.
+/// A request that [`Plugin::poll`] gave, and the processor whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProcessorId(usize);
+pub struct ExportId {
+    processor: usize,
+    request: RequestId,
+}
 
 /// A configured plugin.
 #[derive(Clone, Debug)]
@@ -83,7 +86,13 @@ impl Plugin {
         now: Option<u64>,
     ) -> Option<(Exchange, Vec<HeaderEdit>)> {
         let tracer = self.tracer.as_ref()?;
-        Some(tracer.handle_request_headers(head, direction, now, &mut self.ids, &mut self.counters))
+        let (exchange, mut edits) =
+            tracer.handle_request_headers(head, direction, now, &mut self.ids, &mut self.counters);
+        if self.inject == Inject::FilterState {
+            // A removal makes Envoy route again, and a stale parent's parent misleads nobody: no reader uses it.
+            edits.retain(|edit| !matches!(edit, HeaderEdit::Remove { name } if name == "x-b3-parentspanid"));
+        }
+        Some((exchange, edits))
     }
 
     /// A stream is complete. Nothing happens for one that is not recorded.
@@ -104,29 +113,30 @@ impl Plugin {
 
     /// A stream went away without its end having been seen.
     pub fn handle_lost(&mut self, exchange: &Exchange) {
-        if matches!(exchange, Exchange::Recorded(_)) {
-            self.counters.increment(Counter::SpansDroppedNoLog);
+        if let Exchange::Recorded(recorded) = exchange {
+            self.counters.add(Counter::SpansStarted, recorded.span_count());
+            self.counters.add(Counter::SpansDroppedNoLog, recorded.span_count());
         }
     }
 
     /// The next export request that should leave at `now` (ns). Call until `None`, and send each one or say why not.
-    pub fn poll(&mut self, now: u64) -> Option<(ProcessorId, ExportRequest)> {
+    pub fn poll(&mut self, now: u64) -> Option<(ExportId, ExportRequest)> {
         let counters = &mut self.counters;
-        self.processors
-            .iter_mut()
-            .enumerate()
-            .find_map(|(index, processor)| Some((ProcessorId(index), processor.poll(now, counters)?)))
+        self.processors.iter_mut().enumerate().find_map(|(processor, batches)| {
+            let (request, content) = batches.poll(now, counters)?;
+            Some((ExportId { processor, request }, content))
+        })
     }
 
     /// A request could not be sent.
-    pub fn handle_dispatch_error(&mut self, id: ProcessorId, error: DispatchError) -> Option<LogLine> {
-        let line = self.processors.get_mut(id.0)?.handle_dispatch_error(error, &mut self.counters);
+    pub fn handle_dispatch_error(&mut self, id: ExportId, error: DispatchError) -> Option<LogLine> {
+        let line = self.processors.get_mut(id.processor)?.handle_dispatch_error(id.request, error, &mut self.counters);
         self.loud_enough(line)
     }
 
     /// A request was answered.
-    pub fn handle_response(&mut self, id: ProcessorId, response: &ExportResponse<'_>) -> Option<LogLine> {
-        let line = self.processors.get_mut(id.0)?.handle_response(response, &mut self.counters);
+    pub fn handle_response(&mut self, id: ExportId, response: &ExportResponse<'_>) -> Option<LogLine> {
+        let line = self.processors.get_mut(id.processor)?.handle_response(id.request, response, &mut self.counters);
         self.loud_enough(line)
     }
 

@@ -21,8 +21,8 @@ pub struct NodeFacts {
     pub pod_name: Option<String>,
     /// Istio: `metadata.NAMESPACE`
     pub namespace: Option<String>,
-    /// Istio: `metadata.WORKLOAD_NAME`
-    pub workload_name: Option<String>,
+    /// Istio: `metadata.OWNER`, the workload's API path (`kubernetes://apis/apps/v1/namespaces/NS/deployments/NAME`).
+    pub owner: Option<String>,
     /// Istio: `metadata.CLUSTER_ID`
     pub cluster_id: Option<String>,
 }
@@ -47,12 +47,29 @@ pub fn attributes(config: &ResourceConfig, node: &NodeFacts) -> Vec<Attribute> {
     default("service.instance.id", node.id.as_deref());
     default("k8s.namespace.name", node.namespace.as_deref());
     default("k8s.pod.name", node.pod_name.as_deref());
-    default("k8s.deployment.name", node.workload_name.as_deref());
+    if let Some((key, name)) = node.owner.as_deref().and_then(workload) {
+        default(key, Some(name));
+    }
     default("k8s.cluster.name", node.cluster_id.as_deref());
     default("telemetry.sdk.name", Some("meshspan"));
     default("telemetry.sdk.language", Some("rust"));
     default("telemetry.sdk.version", Some(crate::VERSION));
     attributes
+}
+
+/// The attribute for a workload's name, by its kind, and the name.
+fn workload(owner: &str) -> Option<(&'static str, &str)> {
+    let (rest, name) = owner.rsplit_once('/')?;
+    let key = match rest.rsplit_once('/')?.1 {
+        "deployments" => "k8s.deployment.name",
+        "statefulsets" => "k8s.statefulset.name",
+        "daemonsets" => "k8s.daemonset.name",
+        "jobs" => "k8s.job.name",
+        "cronjobs" => "k8s.cronjob.name",
+        "replicasets" => "k8s.replicaset.name",
+        _ => return None,
+    };
+    Some((key, name))
 }
 
 #[cfg(test)]
@@ -93,5 +110,21 @@ mod tests {
             assert_eq!(value(config, node, "service.name"), Some(AttributeValue::String((*expected).into())), "{why}");
         }
         assert_eq!(value(&nothing, &cluster, "k8s.pod.name"), None, "what is not known is left out");
+    }
+
+    #[test]
+    fn a_workload_is_named_by_its_kind() {
+        let owner = |kind: &str| format!("kubernetes://apis/apps/v1/namespaces/shop/{kind}/checkout");
+        let table: &[(&str, Option<&str>)] = &[
+            ("deployments", Some("k8s.deployment.name")),
+            ("statefulsets", Some("k8s.statefulset.name")),
+            ("daemonsets", Some("k8s.daemonset.name")),
+            ("rollouts", None),
+        ];
+        for (kind, key) in table {
+            let owner = owner(kind);
+            assert_eq!(workload(&owner), key.map(|key| (key, "checkout")), "{kind}");
+        }
+        assert_eq!(workload("checkout"), None, "no path");
     }
 }

@@ -47,7 +47,9 @@ pub(crate) mod envoy {
     pub(crate) const UPSTREAM_HOST: &str = "envoy.upstream.host";
     /// How often an upstream was tried.
     pub(crate) const UPSTREAM_ATTEMPT_COUNT: &str = "envoy.upstream.attempt_count";
-    /// Seconds from the first byte in until the upstream's first byte came.
+    /// Seconds from the first byte sent to the upstream to the last byte received from it.
+    pub(crate) const UPSTREAM_DURATION: &str = "envoy.upstream.duration";
+    /// Seconds from the request's last byte to the upstream's first, in steps of a millisecond.
     pub(crate) const UPSTREAM_FIRST_BYTE_DURATION: &str = "envoy.upstream.first_byte.duration";
     /// The route's name.
     pub(crate) const ROUTE_NAME: &str = "envoy.route.name";

@@ -48,10 +48,16 @@ impl Properties<'_> {
             canonical_revision: self.text(b"xds\0node\0metadata\0LABELS\0service.istio.io/canonical-revision"),
             pod_name: self.text(b"xds\0node\0metadata\0NAME"),
             namespace: self.text(b"xds\0node\0metadata\0NAMESPACE"),
-            workload_name: self.text(b"xds\0node\0metadata\0WORKLOAD_NAME"),
+            owner: self.text(b"xds\0node\0metadata\0OWNER"),
             cluster_id: self.text(b"xds\0node\0metadata\0CLUSTER_ID"),
         }
     }
+}
+
+/// What the router measured, ms: it writes the header itself, unless it is configured not to. No property has this.
+fn upstream_service_time() -> Option<u64> {
+    let value = host::response_header("x-envoy-upstream-service-time").ok()??;
+    core::str::from_utf8(&value).ok()?.parse().ok()
 }
 
 /// What is known when a stream is complete, as the host's bytes.
@@ -65,7 +71,8 @@ pub(crate) struct EndFacts {
     response_code: Option<u64>,
     response_code_details: Vec<u8>,
     response_flags: u64,
-    first_byte_duration: Option<u64>,
+    first_byte_ms: Option<u64>,
+    upstream_duration: Option<u64>,
     attempt_count: Option<u64>,
     source_address: Vec<u8>,
     upstream_address: Vec<u8>,
@@ -93,7 +100,8 @@ impl EndFacts {
             response_code: properties.number(b"response\0code"),
             response_code_details: properties.bytes(b"response\0code_details"),
             response_flags: properties.number(b"response\0flags").unwrap_or(0),
-            first_byte_duration: if tried { properties.number(b"response\0backend_latency") } else { None },
+            first_byte_ms: if tried { upstream_service_time() } else { None },
+            upstream_duration: if tried { properties.number(b"response\0backend_latency") } else { None },
             attempt_count,
             source_address: properties.bytes(b"source\0address"),
             upstream_address: if tried { properties.bytes(b"upstream\0address") } else { Vec::new() },
@@ -114,7 +122,8 @@ impl EndFacts {
             response_code: self.response_code,
             response_code_details: &self.response_code_details,
             response_flags: ResponseFlags(self.response_flags),
-            first_byte_duration: self.first_byte_duration,
+            first_byte_ms: self.first_byte_ms,
+            upstream_duration: self.upstream_duration,
             attempt_count: self.attempt_count,
             source_address: &self.source_address,
             upstream_address: &self.upstream_address,

@@ -27,6 +27,13 @@ unsafe extern "C" {
     fn proxy_set_tick_period_milliseconds(period: u32) -> i32;
     fn proxy_get_buffer_bytes(kind: i32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> i32;
     fn proxy_get_header_map_pairs(map: i32, data: *mut *mut u8, size: *mut usize) -> i32;
+    fn proxy_get_header_map_value(
+        map: i32,
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> i32;
     fn proxy_replace_header_map_value(
         map: i32,
         key: *const u8,
@@ -106,10 +113,17 @@ pub(crate) fn set_tick_period(period: u32) -> Result<()> {
     ok(unsafe { proxy_set_tick_period_milliseconds(period) })
 }
 
-/// A whole buffer.
-pub(crate) fn buffer(kind: BufferType) -> Result<Vec<u8>> {
+/// The first `max` bytes of a buffer.
+pub(crate) fn buffer(kind: BufferType, max: usize) -> Result<Vec<u8>> {
     // SAFETY: the host writes to the two places that `bytes` owns.
-    bytes(|data, size| unsafe { proxy_get_buffer_bytes(kind as i32, 0, usize::MAX, data, size) })
+    bytes(|data, size| unsafe { proxy_get_buffer_bytes(kind as i32, 0, max, data, size) })
+}
+
+/// The first value of a response header. `None` when there is none.
+pub(crate) fn response_header(name: &str) -> Result<Option<Vec<u8>>> {
+    let map = MapType::HttpResponseHeaders as i32;
+    // SAFETY: the host reads the name during the call, and writes to the two places that `bytes` owns.
+    found(bytes(|data, size| unsafe { proxy_get_header_map_value(map, name.as_ptr(), name.len(), data, size) }))
 }
 
 /// All lines of a header map, serialized.
@@ -135,7 +149,12 @@ pub(crate) fn remove_request_header(name: &str) -> Result<()> {
 /// A property's bytes, by its path with NUL between the segments. `None` when the host does not have it.
 pub(crate) fn property(path: &[u8]) -> Result<Option<Vec<u8>>> {
     // SAFETY: the host reads the path during the call, and writes to the two places that `bytes` owns.
-    match bytes(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }) {
+    found(bytes(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }))
+}
+
+/// What is not there is no failure.
+fn found(result: Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+    match result {
         Ok(value) => Ok(Some(value)),
         Err(HostError::NOT_FOUND) => Ok(None),
         Err(error) => Err(error),

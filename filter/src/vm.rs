@@ -11,20 +11,23 @@ use meshspan_core::header::pairs::{self, Pairs};
 use meshspan_core::header::{HeaderEdit, HeaderLine};
 use meshspan_core::http::{Exchange, RequestHead, TrafficDirection};
 use meshspan_core::log_line::LogLine;
-use meshspan_core::plugin::{Plugin, ProcessorId};
+use meshspan_core::plugin::{ExportId, Plugin};
 
 use crate::facts::{EndFacts, Properties};
 use crate::host::{self, BufferType, HostError, LogLevel, MapType};
 use crate::metrics::Metrics;
 
-/// How long a root context that has to go waits for its last requests, ns.
-const SHUTDOWN_PATIENCE: u64 = 5_000_000_000;
+/// How many ticks a root context that has to go waits for its last answers: five seconds.
+const SHUTDOWN_TICKS: u32 = 100;
 
 /// The tick period while something is waited for, ms: as soon as can be.
 const SOON_MS: u32 = 1;
 
 /// The tick period while the root context is going, ms.
 const SHUTDOWN_TICK_MS: u32 = 50;
+
+/// What is read of a backend's answer. An OTLP answer is small; a backend's HTML page need not fill our memory.
+const MAX_ANSWER: usize = 64 << 10;
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::default();
@@ -76,12 +79,12 @@ pub(crate) struct Vm {
 struct Root {
     plugin: Option<Plugin>,
     metrics: Metrics,
-    /// Requests without an answer. One for each processor at most.
-    in_flight: Vec<(u32, ProcessorId)>,
+    /// Requests without an answer. One for each processor at most, but for the flush at the end.
+    in_flight: Vec<(u32, ExportId)>,
     /// The tick has been brought forward.
     hurried: bool,
-    /// Set when the context has to go: give up then.
-    going_until: Option<u64>,
+    /// Set when the context has to go: how many more ticks it waits.
+    going: Option<u32>,
 }
 
 /// A stream context.
@@ -111,7 +114,7 @@ impl Vm {
 
     pub(crate) fn handle_configure(&mut self, context: u32) -> bool {
         let root = self.roots.entry(context).or_default();
-        let text = match host::buffer(BufferType::PluginConfiguration) {
+        let text = match host::buffer(BufferType::PluginConfiguration, usize::MAX) {
             Ok(text) => text,
             // No configuration at all; the parser knows what to say.
             Err(HostError::NOT_FOUND) => Vec::new(),
@@ -283,13 +286,16 @@ impl Root {
     fn handle_tick(&mut self) {
         let Some(plugin) = &self.plugin else { return };
         if core::mem::take(&mut self.hurried) {
-            let period = if self.going_until.is_some() { SHUTDOWN_TICK_MS } else { plugin.tick_period_ms() };
+            let period = if self.going.is_some() { SHUTDOWN_TICK_MS } else { plugin.tick_period_ms() };
             if host::set_tick_period(period).is_err() {
                 self.count(Counter::HostCallsFailed);
             }
         }
         self.export();
         self.flush_counters();
+        if let Some(ticks) = &mut self.going {
+            *ticks = ticks.saturating_sub(1);
+        }
         self.leave_if_done();
     }
 
@@ -323,9 +329,9 @@ impl Root {
         let (_, id) = self.in_flight.swap_remove(at);
         let Some(plugin) = &mut self.plugin else { return };
         // A request that failed on the way has none of these.
-        let headers = host::header_map(MapType::HttpCallResponseHeaders).unwrap_or_default();
-        let trailers = host::header_map(MapType::HttpCallResponseTrailers).unwrap_or_default();
-        let body = host::buffer(BufferType::HttpCallResponseBody).unwrap_or_default();
+        let headers = plugin_map(plugin, MapType::HttpCallResponseHeaders);
+        let trailers = plugin_map(plugin, MapType::HttpCallResponseTrailers);
+        let body = host::buffer(BufferType::HttpCallResponseBody, MAX_ANSWER).unwrap_or_default();
         let lines = |map| Pairs::parse(map).map(|lines| lines.iter().collect::<Vec<_>>()).unwrap_or_default();
         let response = ExportResponse { headers: &lines(&headers), body: &body, trailers: &lines(&trailers) };
         write(plugin.handle_response(id, &response));
@@ -343,17 +349,17 @@ impl Root {
             self.flush_counters();
             return true;
         }
-        self.going_until = Some(host::now().unwrap_or(0).saturating_add(SHUTDOWN_PATIENCE));
+        self.going = Some(SHUTDOWN_TICKS);
         self.hurried = false;
         // Without ticks nothing would end the wait for an answer that never comes.
         host::set_tick_period(SHUTDOWN_TICK_MS).is_err()
     }
 
     fn leave_if_done(&mut self) {
-        let Some(until) = self.going_until else { return };
+        let Some(ticks) = self.going else { return };
         let idle = self.plugin.as_ref().is_none_or(Plugin::is_idle);
-        if idle || host::now().is_ok_and(|now| now >= until) {
-            self.going_until = None;
+        if idle || ticks == 0 {
+            self.going = None;
             self.give_up();
             if host::done().is_err() {
                 self.count(Counter::HostCallsFailed);
@@ -373,6 +379,19 @@ impl Root {
     fn flush_counters(&mut self) {
         if let Some(plugin) = &mut self.plugin {
             self.metrics.flush(&mut plugin.counters);
+        }
+    }
+}
+
+/// A header map, empty when the host does not give it; that is counted.
+fn plugin_map(plugin: &mut Plugin, map: MapType) -> Vec<u8> {
+    match host::header_map(map) {
+        Ok(lines) => lines,
+        Err(error) => {
+            if error != HostError::NOT_FOUND {
+                plugin.counters.increment(Counter::HostCallsFailed);
+            }
+            Vec::new()
         }
     }
 }

@@ -85,6 +85,18 @@ pub struct SpanLimits {
     pub attribute_value_length: Option<u32>,
     /// Attributes of a span; default 128.
     pub attribute_count: u32,
+    /// `distribution.meshspan.limits.max_attribute_bytes`: all encoded attributes of a span together; default 64 KiB.
+    pub attribute_bytes: u32,
+}
+
+impl Default for SpanLimits {
+    fn default() -> Self {
+        Self {
+            attribute_value_length: None,
+            attribute_count: 128,
+            attribute_bytes: LimitsConfig::default().max_attribute_bytes,
+        }
+    }
 }
 
 /// A sampler of the standard that this version builds.
@@ -246,11 +258,15 @@ pub struct MeshspanConfig {
 pub struct LimitsConfig {
     /// `max_queue_bytes`: encoded spans waiting in one processor's queue, a worker; default 4 MiB.
     pub max_queue_bytes: u32,
+    /// `max_batch_bytes`: encoded spans of one export request; default 1 MiB.
+    pub max_batch_bytes: u32,
+    /// `max_attribute_bytes`: encoded attributes of one span; default 64 KiB.
+    pub max_attribute_bytes: u32,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { max_queue_bytes: 4 << 20 }
+        Self { max_queue_bytes: 4 << 20, max_batch_bytes: 1 << 20, max_attribute_bytes: 64 << 10 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `distribution`, and in it `meshspan`: what the standard has no key for.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::endpoint::check_host_and_port;
 use super::error::{Problem, nearest, quote};
@@ -30,10 +31,13 @@ const ROLES: &[(&str, Role)] =
 
 const INJECTS: &[(&str, Inject)] = &[("headers", Inject::Headers), ("filter_state", Inject::FilterState)];
 
-const LIMITS_KEYS: &[Key] = &[built("max_queue_bytes")];
+const LIMITS_KEYS: &[Key] = &[built("max_queue_bytes"), built("max_batch_bytes"), built("max_attribute_bytes")];
 
-/// A queue that holds less than this could not hold one large span.
-const LEAST_QUEUE_BYTES: u32 = 64 << 10;
+/// A queue or a batch that holds less than this could not hold one large span.
+const LEAST_BATCH_BYTES: u32 = 128 << 10;
+
+/// What the attributes of one span may at least and at most take: room for a few, and less than the least batch.
+const ATTRIBUTE_BYTES: RangeInclusive<u32> = 1 << 10..=64 << 10;
 
 /// How many route templates a configuration may have.
 const MOST_ROUTES: usize = 10_000;
@@ -90,10 +94,13 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
 fn read_limits(reader: &Reader<'_>) -> LimitsConfig {
     let default = LimitsConfig::default();
     let Some(object) = reader.object(LIMITS_KEYS) else { return default };
+    let bytes = |key, least, default| object.integer(key, least..=u32::MAX).unwrap_or(default);
     LimitsConfig {
-        max_queue_bytes: object
-            .integer("max_queue_bytes", LEAST_QUEUE_BYTES..=u32::MAX)
-            .unwrap_or(default.max_queue_bytes),
+        max_queue_bytes: bytes("max_queue_bytes", LEAST_BATCH_BYTES, default.max_queue_bytes),
+        max_batch_bytes: bytes("max_batch_bytes", LEAST_BATCH_BYTES, default.max_batch_bytes),
+        max_attribute_bytes: object
+            .integer("max_attribute_bytes", ATTRIBUTE_BYTES)
+            .unwrap_or(default.max_attribute_bytes),
     }
 }
 

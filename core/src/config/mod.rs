@@ -140,9 +140,7 @@ fn read(object: &Object<'_>) -> Config {
         log_level: object.nullable("log_level").and_then(|value| value.one_of(LOG_LEVELS)).unwrap_or(LogLevel::Info),
         resource: object.optional("resource").map(|value| resource::read(&value)).unwrap_or_default(),
         propagators: object.optional("propagator").map(|value| propagator::read(&value)).unwrap_or_default(),
-        tracer: object
-            .optional("tracer_provider")
-            .and_then(|value| tracer::read(&value, attribute_limits, &meshspan.clusters)),
+        tracer: object.optional("tracer_provider").and_then(|value| tracer::read(&value, attribute_limits, &meshspan)),
         instrumentation: object
             .optional("instrumentation/development")
             .map(|value| instrumentation::read(&value))

@@ -1,8 +1,10 @@
 //! HTTP tokens, and header names made of them.
 
+use crate::header::is_token_byte;
+
 /// Whether `text` is a token of RFC 9110 §5.6.2: at least one character, no space, no separator.
 pub(super) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
 /// A header name in lower case, or what a header name has to be.

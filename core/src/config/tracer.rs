@@ -2,7 +2,7 @@
 
 use super::error::Problem;
 use super::reader::{Key, Object, Reader, built, not_offered};
-use super::{BatchConfig, Clusters, ProcessorConfig, SpanLimits, TracerConfig, exporter, sampler};
+use super::{BatchConfig, Clusters, MeshspanConfig, ProcessorConfig, SpanLimits, TracerConfig, exporter, sampler};
 
 const KEYS: &[Key] = &[
     built("processors"),
@@ -77,14 +77,14 @@ fn attribute_limits_in(object: &Object<'_>) -> AttributeLimits {
 }
 
 /// Reads `tracer_provider`.
-pub(super) fn read(reader: &Reader<'_>, general: AttributeLimits, clusters: &Clusters) -> Option<TracerConfig> {
+pub(super) fn read(reader: &Reader<'_>, general: AttributeLimits, meshspan: &MeshspanConfig) -> Option<TracerConfig> {
     let object = reader.object(KEYS)?;
     let processors = object
         .required("processors", "a list of processors")
         .and_then(|list| list.list(1))
         .unwrap_or_default()
         .iter()
-        .filter_map(|entry| read_processor(entry, clusters))
+        .filter_map(|entry| read_processor(entry, &meshspan.clusters))
         .collect();
     let sampler = object.optional("sampler").and_then(|value| sampler::read(&value)).unwrap_or_default();
     if let Some((_, settings)) =
@@ -99,6 +99,7 @@ pub(super) fn read(reader: &Reader<'_>, general: AttributeLimits, clusters: &Clu
         limits: SpanLimits {
             attribute_value_length: limits.value_length.or(general.value_length),
             attribute_count: limits.count.or(general.count).unwrap_or(DEFAULT_ATTRIBUTE_COUNT),
+            attribute_bytes: meshspan.limits.max_attribute_bytes,
         },
     })
 }
@@ -257,7 +258,7 @@ mod tests {
         for (text, attribute_value_length, attribute_count, why) in cases {
             assert_eq!(
                 accepted(&text).tracer.unwrap().limits,
-                SpanLimits { attribute_value_length, attribute_count },
+                SpanLimits { attribute_value_length, attribute_count, ..SpanLimits::default() },
                 "{why}"
             );
         }

@@ -12,6 +12,6 @@ mod queue;
 mod request;
 mod response;
 
-pub use processor::{BatchProcessor, DispatchError, Wakeup};
+pub use processor::{BatchProcessor, DispatchError, RequestId, Wakeup};
 pub use request::ExportRequest;
 pub use response::{ExportOutcome, ExportResponse};

@@ -30,8 +30,8 @@ pub enum DispatchError {
 
 /// A batching processor (OpenTelemetry specification, Trace SDK, "Batching processor") and its OTLP exporter.
 ///
-/// One request is in flight at a time. A batch whose request fails is dropped and counted: this version does not
-/// retry.
+/// One request is in flight at a time, but for a flush. A batch whose request fails is dropped and counted: this
+/// version does not retry.
 #[derive(Clone, Debug)]
 pub struct BatchProcessor {
     queue: Queue,
@@ -39,24 +39,42 @@ pub struct BatchProcessor {
     delay_ns: u64,
     /// When a batch that is not full leaves; set by the first poll.
     due: Option<u64>,
-    in_flight: Option<InFlight>,
+    in_flight: Vec<InFlight>,
+    next_sequence: u64,
     /// Polls take what there is, due or not.
     flushing: bool,
-    /// How the last request went: the log tells of changes only.
-    health: Health,
+    /// What the log was last told: it tells of changes only.
+    told: Told,
 }
+
+/// A request of one processor. Never the same twice, so a late answer is not taken for another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId(u64);
 
 /// A request that has not been answered.
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
+    id: RequestId,
     spans: u32,
+    /// From then on an answer is no longer waited for. The host times requests out itself; this is for an answer that
+    /// it never delivers.
+    lost_at: u64,
 }
 
+/// What there was to tell of the last request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    Up,
-    Down,
+enum Told {
+    Nothing,
+    Rejected,
+    NoCluster,
+    Failed,
 }
+
+/// How long after its own timeout a request is taken for lost, ns.
+const LOST_GRACE: u64 = 5_000_000_000;
+
+/// The same for a request that has no timeout, ns.
+const LOST_WITHOUT_TIMEOUT: u64 = 600_000_000_000;
 
 impl BatchProcessor {
     /// From checked configuration. `envelope` is what stands around the spans of each request.
@@ -64,16 +82,18 @@ impl BatchProcessor {
         let caps = Caps {
             spans: config.batch.max_queue_size,
             bytes: usize::try_from(limits.max_queue_bytes).unwrap_or(usize::MAX),
-            batch: config.batch.max_export_batch_size,
+            batch_spans: config.batch.max_export_batch_size,
+            batch_bytes: usize::try_from(limits.max_batch_bytes).unwrap_or(usize::MAX),
         };
         Self {
             queue: Queue::new(caps),
             template: RequestTemplate::new(&config.exporter, config.batch.export_timeout_ms, envelope),
             delay_ns: u64::from(config.batch.schedule_delay_ms).saturating_mul(1_000_000),
             due: None,
-            in_flight: None,
+            in_flight: Vec::new(),
+            next_sequence: 0,
             flushing: false,
-            health: Health::Up,
+            told: Told::Nothing,
         }
     }
 
@@ -82,52 +102,76 @@ impl BatchProcessor {
         if !self.queue.push(span) {
             counters.increment(Counter::SpansDroppedQueueFull);
         }
-        if self.in_flight.is_none() && self.queue.has_full_batch() { Wakeup::Soon } else { Wakeup::Tick }
+        if self.in_flight.is_empty() && self.queue.has_full_batch() { Wakeup::Soon } else { Wakeup::Tick }
     }
 
-    /// The next request, if one should leave at `now` (ns of any steady clock). The caller sends it and tells the
-    /// result: [`handle_dispatch_error`](Self::handle_dispatch_error) at once, or
+    /// The next request, if one should leave at `now` (ns since the Unix epoch; a clock that is set back delays a batch
+    /// by one schedule delay at most). The caller sends it and tells the result:
+    /// [`handle_dispatch_error`](Self::handle_dispatch_error) at once, or
     /// [`handle_response`](Self::handle_response) later.
-    pub fn poll(&mut self, now: u64, counters: &mut Counters) -> Option<ExportRequest> {
-        let due = *self.due.get_or_insert(now.saturating_add(self.delay_ns));
-        if self.in_flight.is_some() || !(self.flushing || now >= due || self.queue.has_full_batch()) {
+    pub fn poll(&mut self, now: u64, counters: &mut Counters) -> Option<(RequestId, ExportRequest)> {
+        self.drop_lost(now, counters);
+        let next = now.saturating_add(self.delay_ns);
+        let due = self.due.unwrap_or(next).min(next);
+        self.due = Some(due);
+        if !self.flushing && (!self.in_flight.is_empty() || now < due && !self.queue.has_full_batch()) {
             return None;
         }
-        self.due = Some(now.saturating_add(self.delay_ns));
+        self.due = Some(next);
         let batch = self.queue.pop()?;
         let Some(request) = self.template.request(&batch.bytes) else {
             counters.add(Counter::SpansDroppedRequestFailed, u64::from(batch.spans));
             return None;
         };
         counters.increment(Counter::ExportRequests);
-        self.in_flight = Some(InFlight { spans: batch.spans });
-        Some(request)
+        let id = RequestId(self.next_sequence);
+        self.next_sequence = self.next_sequence.wrapping_add(1);
+        let patience = match request.timeout_ms {
+            0 => LOST_WITHOUT_TIMEOUT,
+            timeout => u64::from(timeout).saturating_mul(1_000_000).saturating_add(LOST_GRACE),
+        };
+        self.in_flight.push(InFlight { id, spans: batch.spans, lost_at: now.saturating_add(patience) });
+        Some((id, request))
     }
 
-    /// The request that [`poll`](Self::poll) gave could not be sent.
-    pub fn handle_dispatch_error(&mut self, error: DispatchError, counters: &mut Counters) -> Option<LogLine> {
-        let spans = self.take_in_flight();
+    /// A request that [`poll`](Self::poll) gave could not be sent.
+    pub fn handle_dispatch_error(
+        &mut self,
+        id: RequestId,
+        error: DispatchError,
+        counters: &mut Counters,
+    ) -> Option<LogLine> {
+        let spans = self.take_in_flight(id)?;
         counters.increment(Counter::ExportRequestsFailed);
         let cluster = self.template.cluster();
-        let text = match error {
+        match error {
             DispatchError::NoCluster => {
                 counters.add(Counter::SpansDroppedNoCluster, spans);
-                format!(
+                let text = format!(
                     "cannot export spans: this proxy has no cluster \"{cluster}\"; add it, or map the endpoint to \
                      another one under distribution.meshspan.clusters"
-                )
+                );
+                self.tell(Told::NoCluster, text)
             }
             DispatchError::Host(status) => {
                 counters.add(Counter::SpansDroppedRequestFailed, spans);
-                format!("cannot export spans: the host refused a request to cluster \"{cluster}\" (status {status})")
+                let text = format!(
+                    "cannot export spans: the host refused a request to cluster \"{cluster}\" (status {status}); has \
+                     the cluster a healthy host?"
+                );
+                self.tell(Told::Failed, text)
             }
-        };
-        self.now_down(text)
+        }
     }
 
-    /// The answer to the request in flight.
-    pub fn handle_response(&mut self, response: &ExportResponse<'_>, counters: &mut Counters) -> Option<LogLine> {
-        let spans = self.take_in_flight();
+    /// The answer to a request in flight. One that is no longer waited for changes nothing.
+    pub fn handle_response(
+        &mut self,
+        id: RequestId,
+        response: &ExportResponse<'_>,
+        counters: &mut Counters,
+    ) -> Option<LogLine> {
+        let spans = self.take_in_flight(id)?;
         match response.read(self.template.protocol()) {
             ExportOutcome::Accepted { rejected, message, malformed } => {
                 let rejected = rejected.min(spans);
@@ -136,12 +180,13 @@ impl BatchProcessor {
                 if malformed {
                     counters.increment(Counter::ExportResponsesMalformed);
                 }
-                let recovered = core::mem::replace(&mut self.health, Health::Up) == Health::Down;
                 let cluster = self.template.cluster();
-                if rejected > 0 {
+                if rejected > 0 || !message.is_empty() {
                     let text = format!("the backend at cluster \"{cluster}\" rejected {rejected} spans: {message}");
-                    return Some(LogLine { level: LogLevel::Warn, text });
+                    return self.tell(Told::Rejected, text);
                 }
+                let recovered = matches!(self.told, Told::NoCluster | Told::Failed);
+                self.told = Told::Nothing;
                 recovered.then(|| LogLine {
                     level: LogLevel::Info,
                     text: format!("exporting spans to cluster \"{cluster}\" works again"),
@@ -152,7 +197,7 @@ impl BatchProcessor {
                 counters.add(Counter::SpansDroppedRequestFailed, spans);
                 let cluster = self.template.cluster();
                 let text = format!("export of {spans} spans to cluster \"{cluster}\" failed: {reason}");
-                self.now_down(text)
+                self.tell(Told::Failed, text)
             }
         }
     }
@@ -164,26 +209,42 @@ impl BatchProcessor {
 
     /// Nothing queued and nothing in flight.
     pub fn is_idle(&self) -> bool {
-        self.queue.len() == 0 && self.in_flight.is_none()
+        self.queue.len() == 0 && self.in_flight.is_empty()
     }
 
     /// Gives up what is left and counts it.
     pub fn abandon(&mut self, counters: &mut Counters) {
-        let mut spans = self.take_in_flight();
+        let mut spans: u64 = 0;
+        for request in self.in_flight.drain(..) {
+            spans = spans.saturating_add(u64::from(request.spans));
+        }
         while let Some(batch) = self.queue.pop() {
             spans = spans.saturating_add(u64::from(batch.spans));
         }
         counters.add(Counter::SpansDroppedShutdown, spans);
     }
 
-    fn take_in_flight(&mut self) -> u64 {
-        self.in_flight.take().map_or(0, |request| u64::from(request.spans))
+    /// The spans of a request that has been answered.
+    fn take_in_flight(&mut self, id: RequestId) -> Option<u64> {
+        let at = self.in_flight.iter().position(|request| request.id == id)?;
+        Some(u64::from(self.in_flight.swap_remove(at).spans))
     }
 
-    /// The line for a failure, when the last request had gone well.
-    fn now_down(&mut self, text: String) -> Option<LogLine> {
-        let was_up = core::mem::replace(&mut self.health, Health::Down) == Health::Up;
-        was_up.then_some(LogLine { level: LogLevel::Warn, text })
+    fn drop_lost(&mut self, now: u64, counters: &mut Counters) {
+        self.in_flight.retain(|request| {
+            let waited_for = now < request.lost_at;
+            if !waited_for {
+                counters.increment(Counter::ExportRequestsFailed);
+                counters.add(Counter::SpansDroppedRequestFailed, u64::from(request.spans));
+            }
+            waited_for
+        });
+    }
+
+    /// A warning, unless the last one was of the same kind.
+    fn tell(&mut self, what: Told, text: String) -> Option<LogLine> {
+        let told = core::mem::replace(&mut self.told, what);
+        (told != what).then_some(LogLine { level: LogLevel::Warn, text })
     }
 }
 
@@ -204,7 +265,6 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn span(id: u64) -> Vec<u8> {
-        let limits = SpanLimits { attribute_value_length: None, attribute_count: 128 };
         let mut buffer = Vec::new();
         Span {
             trace_id: TraceId::new(1).unwrap(),
@@ -216,7 +276,7 @@ mod tests {
             kind: SpanKind::Server,
             start: 0,
             end: 1,
-            attributes: &SpanAttributes::new(limits, Vec::new()),
+            attributes: &SpanAttributes::new(SpanLimits::default()),
             status: SpanStatus::Unset,
         }
         .put(&mut buffer);
@@ -278,7 +338,7 @@ mod tests {
         assert_eq!(processor.poll(0, &mut counters), None, "nothing to send");
         assert_eq!(processor.push(&span(7), &mut counters), Wakeup::Tick);
         assert_eq!(processor.poll(999 * MS, &mut counters), None, "not due");
-        let request = processor.poll(1_000 * MS, &mut counters).unwrap();
+        let (id, request) = processor.poll(1_000 * MS, &mut counters).unwrap();
         assert_eq!(&*request.cluster, "collector");
         assert_eq!(request.timeout_ms, 10_000);
         assert_eq!(spans_of(&request.body[5..]), [7]);
@@ -287,7 +347,7 @@ mod tests {
             assert!(request.headers.iter().any(|(name, value)| (name.as_str(), value.as_str()) == expected));
         }
         assert!(!processor.is_idle(), "in flight");
-        assert_eq!(processor.handle_response(&accepted(), &mut counters), None);
+        assert_eq!(processor.handle_response(id, &accepted(), &mut counters), None);
         assert!(processor.is_idle());
         assert_eq!(counters.pending(Counter::SpansExported), 1);
     }
@@ -299,13 +359,13 @@ mod tests {
         processor.poll(0, &mut counters);
         assert_eq!(processor.push(&span(1), &mut counters), Wakeup::Tick);
         assert_eq!(processor.push(&span(2), &mut counters), Wakeup::Soon);
-        let request = processor.poll(1, &mut counters).unwrap();
+        let (id, request) = processor.poll(1, &mut counters).unwrap();
         assert_eq!(spans_of(&request.body), [1, 2]);
         assert_eq!(processor.push(&span(3), &mut counters), Wakeup::Tick);
         assert_eq!(processor.push(&span(4), &mut counters), Wakeup::Tick, "the answer will poll");
         assert_eq!(processor.poll(2, &mut counters), None, "one is in flight");
-        processor.handle_response(&accepted(), &mut counters);
-        assert_eq!(spans_of(&processor.poll(3, &mut counters).unwrap().body), [3, 4]);
+        processor.handle_response(id, &accepted(), &mut counters);
+        assert_eq!(spans_of(&processor.poll(3, &mut counters).unwrap().1.body), [3, 4]);
     }
 
     #[test]
@@ -316,7 +376,7 @@ mod tests {
             processor.push(&span(id), &mut counters);
         }
         assert_eq!(counters.pending(Counter::SpansDroppedQueueFull), 2);
-        assert_eq!(spans_of(&processor.poll(0, &mut counters).unwrap().body), [1, 2, 3]);
+        assert_eq!(spans_of(&processor.poll(0, &mut counters).unwrap().1.body), [1, 2, 3]);
     }
 
     #[test]
@@ -326,13 +386,15 @@ mod tests {
         for id in 1..=8 {
             processor.push(&span(id), &mut counters);
         }
-        processor.poll(0, &mut counters).unwrap();
-        let line = processor.handle_dispatch_error(DispatchError::NoCluster, &mut counters).unwrap();
+        let (id, _) = processor.poll(0, &mut counters).unwrap();
+        let line = processor.handle_dispatch_error(id, DispatchError::NoCluster, &mut counters).unwrap();
         assert!(line.text.contains("no cluster \"collector\""), "{}", line.text);
-        processor.poll(0, &mut counters).unwrap();
-        assert_eq!(processor.handle_response(&FAILED, &mut counters), None, "down already: said once");
-        processor.poll(0, &mut counters).unwrap();
-        let line = processor.handle_response(&accepted(), &mut counters).unwrap();
+        let (id, _) = processor.poll(0, &mut counters).unwrap();
+        let line = processor.handle_response(id, &FAILED, &mut counters).unwrap();
+        assert!(line.text.contains("no answer"), "another kind of failure: {}", line.text);
+        assert_eq!(processor.handle_response(id, &FAILED, &mut counters), None, "answered already");
+        let (id, _) = processor.poll(0, &mut counters).unwrap();
+        let line = processor.handle_response(id, &accepted(), &mut counters).unwrap();
         assert!(line.text.contains("works again"), "{}", line.text);
         processor.poll(0, &mut counters).unwrap();
         processor.abandon(&mut counters);
@@ -352,12 +414,52 @@ mod tests {
         let mut counters = Counters::default();
         let mut processor = processor(OtlpProtocol::HttpJson, 10, 1);
         processor.push(&span(0x0a), &mut counters);
-        let request = processor.poll(0, &mut counters).unwrap();
+        let (_, request) = processor.poll(0, &mut counters).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
         let span = &json["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
         assert_eq!(span["spanId"], "000000000000000a", "ids are hex in OTLP/JSON, not base64");
         assert_eq!(span["endTimeUnixNano"], "1", "64-bit integers are strings");
         assert_eq!(span["kind"], 2, "enums are numbers");
+    }
+
+    #[test]
+    fn the_same_failure_is_told_once() {
+        let mut counters = Counters::default();
+        let mut processor = processor(OtlpProtocol::Grpc, 100, 1);
+        let lines = (0..10).filter_map(|id| {
+            processor.push(&span(id + 1), &mut counters);
+            let (id, _) = processor.poll(0, &mut counters)?;
+            processor.handle_response(id, &FAILED, &mut counters)
+        });
+        assert_eq!(lines.count(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_stalls_nothing() {
+        let mut counters = Counters::default();
+        let mut processor = processor(OtlpProtocol::Grpc, 10, 5);
+        let hour = 3_600_000 * MS;
+        processor.poll(2 * hour, &mut counters);
+        processor.push(&span(1), &mut counters);
+        assert_eq!(processor.poll(hour, &mut counters), None);
+        assert!(processor.poll(hour + 1_000 * MS, &mut counters).is_some(), "one delay later, not an hour");
+    }
+
+    #[test]
+    fn an_answer_that_never_comes_is_given_up() {
+        let mut counters = Counters::default();
+        let mut processor = processor(OtlpProtocol::Grpc, 10, 1);
+        processor.push(&span(1), &mut counters);
+        let (lost, _) = processor.poll(0, &mut counters).unwrap();
+        processor.push(&span(2), &mut counters);
+        assert_eq!(processor.poll(14_999 * MS, &mut counters), None, "the timeout of 10 s and a grace of 5");
+        let (next, request) = processor.poll(15_000 * MS, &mut counters).unwrap();
+        assert_eq!(spans_of(&request.body[5..]), [2]);
+        assert_eq!(counters.pending(Counter::SpansDroppedRequestFailed), 1);
+        processor.handle_response(lost, &accepted(), &mut counters);
+        assert_eq!(counters.pending(Counter::SpansExported), 0, "too late, and not the other's");
+        processor.handle_response(next, &accepted(), &mut counters);
+        assert_eq!(counters.pending(Counter::SpansExported), 1);
     }
 
     #[test]
@@ -369,5 +471,7 @@ mod tests {
         assert_eq!(processor.poll(1, &mut counters), None);
         processor.flush();
         assert!(processor.poll(1, &mut counters).is_some());
+        processor.push(&span(2), &mut counters);
+        assert!(processor.poll(1, &mut counters).is_some(), "not even for the answer to another");
     }
 }

@@ -29,7 +29,9 @@ pub(super) struct Caps {
     /// Bytes of encoded spans waiting.
     pub(super) bytes: usize,
     /// Spans of one batch, at least 1.
-    pub(super) batch: u32,
+    pub(super) batch_spans: u32,
+    /// Bytes of encoded spans of one batch; one span alone may be more.
+    pub(super) batch_bytes: usize,
 }
 
 impl Queue {
@@ -46,7 +48,10 @@ impl Queue {
         self.bytes = bytes;
         self.spans = self.spans.saturating_add(1);
         match self.batches.back_mut() {
-            Some(batch) if batch.spans < self.caps.batch => {
+            Some(batch)
+                if batch.spans < self.caps.batch_spans
+                    && batch.bytes.len().saturating_add(span.len()) <= self.caps.batch_bytes =>
+            {
                 batch.bytes.extend_from_slice(span);
                 batch.spans = batch.spans.saturating_add(1);
             }
@@ -68,9 +73,13 @@ impl Queue {
         self.spans
     }
 
-    /// Whether the oldest batch has all the spans that it may have.
+    /// Whether the oldest batch takes no more: another has been begun behind it, or it has all that it may have.
     pub(super) fn has_full_batch(&self) -> bool {
-        self.batches.front().is_some_and(|batch| batch.spans >= self.caps.batch)
+        self.batches.len() > 1
+            || self
+                .batches
+                .front()
+                .is_some_and(|batch| batch.spans >= self.caps.batch_spans || batch.bytes.len() >= self.caps.batch_bytes)
     }
 }
 
@@ -83,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_the_newest() {
-        let mut queue = Queue::new(Caps { spans: 3, bytes: 1_000, batch: 2 });
+        let mut queue = Queue::new(Caps { spans: 3, bytes: 1_000, batch_spans: 2, batch_bytes: 1_000 });
         assert!(queue.push(b"a") && queue.push(b"b") && queue.push(b"c"));
         assert!(!queue.push(b"d"));
         assert!(queue.has_full_batch());
@@ -99,11 +108,25 @@ mod tests {
 
     #[test]
     fn bytes_fill_a_queue_too() {
-        let mut queue = Queue::new(Caps { spans: 100, bytes: 5, batch: 2 });
+        let caps = Caps { spans: 100, bytes: 5, batch_spans: 2, batch_bytes: 100 };
+        let mut queue = Queue::new(caps);
         assert!(queue.push(b"aaa") && queue.push(b"bb"));
         assert!(!queue.push(b"c"), "five bytes wait");
         assert!(queue.pop().is_some());
         assert!(queue.push(b"ccccc") && !queue.push(b"d"), "what has left makes room");
-        assert!(!Queue::new(Caps { spans: 100, bytes: 5, batch: 2 }).push(b"eeeeee"), "a span that never fits");
+        assert!(!Queue::new(caps).push(b"eeeeee"), "a span that never fits");
+    }
+
+    #[test]
+    fn bytes_close_a_batch_too() {
+        let mut queue = Queue::new(Caps { spans: 100, bytes: 100, batch_spans: 10, batch_bytes: 4 });
+        assert!(queue.push(b"aaa") && !queue.has_full_batch());
+        assert!(queue.push(b"bb") && queue.has_full_batch(), "the first takes no more");
+        assert_eq!(queue.pop().map(|batch| batch.bytes).as_deref(), Some(&b"aaa"[..]));
+        assert!(!queue.has_full_batch());
+        assert!(queue.push(b"cc") && queue.has_full_batch(), "exactly full");
+        assert!(queue.push(b"dddddd"), "one span may be larger than a batch");
+        assert_eq!(queue.pop().map(|batch| batch.bytes).as_deref(), Some(&b"bbcc"[..]));
+        assert_eq!(queue.pop().map(|batch| batch.bytes).as_deref(), Some(&b"dddddd"[..]));
     }
 }

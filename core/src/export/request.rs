@@ -53,7 +53,10 @@ impl RequestTemplate {
         })
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-        headers.push(("user-agent".to_owned(), format!("OTel-OTLP-Exporter-meshspan/{}", env!("CARGO_PKG_VERSION"))));
+        if !exporter.headers.iter().any(|(name, _)| name == "user-agent") {
+            let user_agent = format!("OTel-OTLP-Exporter-meshspan/{}", env!("CARGO_PKG_VERSION"));
+            headers.push(("user-agent".to_owned(), user_agent));
+        }
         headers.extend(exporter.headers.iter().cloned());
         // 0 is "no limit" in both; the smaller of two limits holds.
         let timeout_ms = match (exporter.timeout_ms, export_timeout_ms) {

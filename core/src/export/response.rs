@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::grpc;
 use crate::config::OtlpProtocol;
-use crate::header::HeaderLine;
+use crate::header::{HeaderLine, values};
 
 /// An answer as the host has it. A request that failed on the way has no headers at all.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ const MAX_MESSAGE: usize = 256;
 impl ExportResponse<'_> {
     /// Reads the answer as `protocol` has it.
     pub fn read(&self, protocol: OtlpProtocol) -> ExportOutcome {
-        let Some(status) = find(self.headers, b":status") else {
+        let Some(status) = values(self.headers, ":status").next() else {
             return ExportOutcome::Failed { reason: "no answer (connection refused, reset or timed out)".to_owned() };
         };
         if protocol == OtlpProtocol::Grpc { self.read_grpc(status) } else { self.read_http(status, protocol) }
@@ -52,11 +52,14 @@ impl ExportResponse<'_> {
 
     fn read_grpc(&self, status: &[u8]) -> ExportOutcome {
         // gRPC's status is in the trailers, or in the headers of an answer that has nothing else.
-        let grpc_status = find(self.trailers, b"grpc-status").or_else(|| find(self.headers, b"grpc-status"));
+        let grpc_status =
+            values(self.trailers, "grpc-status").next().or_else(|| values(self.headers, "grpc-status").next());
         match grpc_status {
             Some(b"0") => accepted(grpc::read_frame(self.body).map(ExportTraceServiceResponse::decode)),
             Some(code) => {
-                let message = find(self.trailers, b"grpc-message").or_else(|| find(self.headers, b"grpc-message"));
+                let message = values(self.trailers, "grpc-message")
+                    .next()
+                    .or_else(|| values(self.headers, "grpc-message").next());
                 let reason = format!("grpc-status {}: {}", printable(code), printable(message.unwrap_or_default()));
                 ExportOutcome::Failed { reason }
             }
@@ -134,14 +137,16 @@ fn accepted<E>(response: Option<Result<ExportTraceServiceResponse, E>>) -> Expor
     }
 }
 
-fn find<'a>(lines: &[HeaderLine<'a>], name: &[u8]) -> Option<&'a [u8]> {
-    lines.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
-}
-
 /// A backend's text for a log line: short, one line, printable.
 fn printable(bytes: &[u8]) -> String {
     let bytes = bytes.get(..MAX_MESSAGE).unwrap_or(bytes);
-    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    String::from_utf8_lossy(bytes).chars().map(|c| if is_invisible(c) { ' ' } else { c }).collect()
+}
+
+/// Control characters, and those that break or turn a line without being seen.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -150,6 +155,9 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+
+    /// Protocol, headers, body, trailers, outcome, why.
+    type Case<'a> = (OtlpProtocol, &'a [HeaderLine<'a>], &'a [u8], &'a [HeaderLine<'a>], ExportOutcome, &'a str);
 
     fn partial() -> ExportTraceServiceResponse {
         ExportTraceServiceResponse {
@@ -184,7 +192,6 @@ mod tests {
         let partial_frame = framed(&partial_protobuf);
         let partial_json: &[u8] = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}"#;
         let empty_frame = framed(b"");
-        type Case<'a> = (OtlpProtocol, &'a [HeaderLine<'a>], &'a [u8], &'a [HeaderLine<'a>], ExportOutcome, &'a str);
         let table: &[Case<'_>] = &[
             (Grpc, &[], b"", &[], failed("no answer (connection refused, reset or timed out)"), "never answered"),
             (Grpc, ok_head, &empty_frame, done, ok(0, "", false), "all taken"),

@@ -1,5 +1,7 @@
 //! Headers as the logic sees them: byte slices in, edits out.
 
+pub mod pairs;
+
 use std::borrow::Cow;
 
 /// One header line: name and value as they stand on the wire. Envoy hands names in lower case; values may hold
@@ -23,4 +25,14 @@ pub enum HeaderEdit {
     },
 }
 
-pub mod pairs;
+/// The values of the lines named `name` (lower case), in order.
+pub fn values<'a>(lines: &[HeaderLine<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    lines.iter().filter(move |(key, _)| *key == name.as_bytes()).map(|(_, value)| *value)
+}
+
+/// `tchar` of RFC 9110 §5.6.2: what tokens, such as header names, are made of.
+pub const fn is_token_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+}

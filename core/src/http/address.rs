@@ -34,6 +34,13 @@ pub(super) fn split(text: &[u8]) -> Option<HostPort<'_>> {
     Some(HostPort { host, port })
 }
 
+/// Splits a socket's address as Envoy writes it: `ip:port` or `[v6]:port`. `None` for what has no host to name:
+/// Envoy's internal addresses (`envoy://…`) and pipes.
+pub(super) fn split_socket(text: &[u8]) -> Option<HostPort<'_>> {
+    let is_socket = !text.iter().any(|byte| matches!(byte, b'/' | b'@'));
+    split(text).filter(|_| is_socket)
+}
+
 /// The port that a scheme implies.
 pub(super) fn default_port(scheme: &[u8]) -> Option<u16> {
     match scheme {
@@ -51,6 +58,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_socket_has_no_host() {
+        for text in ["envoy://internal_client_address/", "envoy://connect/10.0.0.1:80", "@abstract", "/tmp/pipe", ""] {
+            assert_eq!(split_socket(text.as_bytes()), None, "{text}");
+        }
+        let expected = HostPort { host: b"10.0.0.1", port: Some(80) };
+        assert_eq!(split_socket(b"10.0.0.1:80"), Some(expected));
+    }
+
+    #[test]
+    #[expect(clippy::type_complexity, reason = "a table")]
     fn authorities_and_socket_addresses_split() {
         let table: &[(&str, Option<(&str, Option<u16>)>, &str)] = &[
             ("shop.example", Some(("shop.example", None)), "a host"),

@@ -1,10 +1,10 @@
 //! Which attributes an HTTP span has (semantic conventions, "HTTP spans", server and client).
 
-use super::address::{default_port, split};
-use super::exchange::StreamEnd;
+use super::address::{default_port, split, split_socket};
+use super::exchange::{Recorded, StreamEnd};
 use super::request::RequestHead;
 use crate::config::{HttpInstrumentation, HttpSemconv};
-use crate::header::HeaderLine;
+use crate::header;
 use crate::masking::{Masked, Masker};
 use crate::semconv::{self, envoy, legacy};
 use crate::span::{SpanAttributes, SpanKind, SpanStatus, Value};
@@ -72,14 +72,14 @@ impl SpanShape {
                 attributes.put_text(semconv::HTTP_REQUEST_METHOD_ORIGINAL, &masker.text(head.method));
             }
         }
-        if self.is_legacy() {
+        if self.is_legacy() && !head.method.is_empty() {
             attributes.put_text(legacy::HTTP_METHOD, &masker.text(head.method));
         }
         self.put_url(head, masker, attributes);
         if let Some(server) = split(head.authority) {
             attributes.put_text(semconv::SERVER_ADDRESS, &masker.text(server.host));
             // A client span has to say its port; a server span leaves out one that the client left out.
-            let implied = || if self.kind == SpanKind::Client { default_port(head.scheme) } else { None };
+            let implied = || if self.kind == SpanKind::Client { default_port(head.scheme()) } else { None };
             if let Some(port) = server.port.or_else(implied) {
                 attributes.put_count(semconv::SERVER_PORT, u64::from(port));
             }
@@ -99,12 +99,15 @@ impl SpanShape {
         if head.path.is_empty() {
             return;
         }
+        let scheme = head.scheme();
         let (path, query) = head.path_and_query();
+        // `OPTIONS *` is about the server as a whole: its URL has no path.
+        let is_asterisk = path == b"*";
         let path = masker.text(path);
         let query = query.map(|query| masker.query(query));
         if self.kind == SpanKind::Server {
-            if !head.scheme.is_empty() {
-                attributes.put_text(semconv::URL_SCHEME, &masker.text(head.scheme));
+            if !scheme.is_empty() {
+                attributes.put_text(semconv::URL_SCHEME, &masker.text(scheme));
             }
             attributes.put_text(semconv::URL_PATH, &path);
             if let Some(query) = query.as_ref().filter(|query| !query.as_str().is_empty()) {
@@ -112,9 +115,12 @@ impl SpanShape {
             }
         }
         if self.kind == SpanKind::Client || self.is_legacy() {
-            let scheme = if head.scheme.is_empty() { Masked::literal("http") } else { masker.text(head.scheme) };
+            let scheme = if scheme.is_empty() { Masked::literal("http") } else { masker.text(scheme) };
             let authority = masker.authority(head.authority);
-            let mut parts = vec![&scheme, const { &Masked::literal("://") }, &authority, &path];
+            let mut parts = vec![&scheme, const { &Masked::literal("://") }, &authority];
+            if !is_asterisk {
+                parts.push(&path);
+            }
             if let Some(query) = &query {
                 parts.extend([const { &Masked::literal("?") }, query]);
             }
@@ -128,9 +134,10 @@ impl SpanShape {
         }
     }
 
-    /// Attributes that the end of the stream gives. Returns whether the span failed.
+    /// Attributes that the end of the stream gives. Returns the span's status.
     pub(super) fn put_end(
         &self,
+        recorded: &Recorded,
         end: &StreamEnd<'_>,
         route: Option<&Masked<'_>>,
         masker: &Masker,
@@ -145,11 +152,18 @@ impl SpanShape {
                 attributes.put_count(legacy::HTTP_STATUS_CODE, code);
             }
         }
-        let status = self.put_error(end, attributes);
-        if let Some(version) = end.protocol.strip_prefix(b"HTTP/") {
+        let status = self.put_error(end, recorded.asks_for_tunnel, attributes);
+        // What the host says is the protocol of the client's connection; a gateway's own may be another.
+        let is_inner = self.kind == SpanKind::Client && recorded.gateway.is_some();
+        if let Some(version) = end.protocol.strip_prefix(b"HTTP/").filter(|_| !is_inner) {
             attributes.put_text(semconv::NETWORK_PROTOCOL_VERSION, &masker.text(version));
             if self.is_legacy() {
-                attributes.put_text(legacy::HTTP_FLAVOR, &masker.text(version));
+                let flavor = match version {
+                    b"2" => Masked::literal("2.0"),
+                    b"3" => Masked::literal("3.0"),
+                    other => masker.text(other),
+                };
+                attributes.put_text(legacy::HTTP_FLAVOR, &flavor);
             }
         }
         self.put_peer(end, masker, attributes);
@@ -160,7 +174,12 @@ impl SpanShape {
             attributes.put_count(semconv::HTTP_RESPONSE_BODY_SIZE, size);
         }
         for (name, key) in &self.response_headers {
-            put_header(attributes, masker, name, key, values(end.response_headers, name));
+            put_header(attributes, masker, name, key, header::values(end.response_headers, name));
+        }
+        if self.kind == SpanKind::Client
+            && let Some(count) = end.attempt_count.filter(|count| *count > 1)
+        {
+            attributes.put_count(semconv::HTTP_REQUEST_RESEND_COUNT, count.saturating_sub(1));
         }
         put_envoy(end, masker, attributes);
         status
@@ -168,15 +187,15 @@ impl SpanShape {
 
     /// `error.type` and the status: by the code, as the conventions have it for the kind of span, else by what
     /// Envoy says went wrong (a reset, a client that left).
-    fn put_error(&self, end: &StreamEnd<'_>, attributes: &mut SpanAttributes) -> SpanStatus {
+    fn put_error(&self, end: &StreamEnd<'_>, asks_for_tunnel: bool, attributes: &mut SpanAttributes) -> SpanStatus {
         let from = if self.kind == SpanKind::Server { 500 } else { 400 };
         match end.response_code {
             Some(code) if code >= from => {
                 attributes.put_text(semconv::ERROR_TYPE, &Masked::number(code));
                 SpanStatus::Error
             }
-            // A WebSocket's connection ends with its stream: Envoy flags that as the upstream's termination.
-            Some(101) => SpanStatus::Unset,
+            // A tunnel (WebSocket, CONNECT) ends when one side closes: Envoy flags that as a termination.
+            Some(101 | 200..300) if asks_for_tunnel => SpanStatus::Unset,
             code => match end.response_flags.failure() {
                 // What the proxy answered on its own and judged a client's error is none of a server span.
                 Some(_) if code.is_some_and(|code| code >= 400) => SpanStatus::Unset,
@@ -195,7 +214,7 @@ impl SpanShape {
 
     fn put_peer(&self, end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
         if self.kind == SpanKind::Client {
-            if let Some(peer) = split(end.upstream_address) {
+            if let Some(peer) = split_socket(end.upstream_address) {
                 attributes.put_text(semconv::NETWORK_PEER_ADDRESS, &masker.text(peer.host));
                 if let Some(port) = peer.port {
                     attributes.put_count(semconv::NETWORK_PEER_PORT, u64::from(port));
@@ -203,7 +222,7 @@ impl SpanShape {
             }
             return;
         }
-        let Some(client) = split(end.source_address) else { return };
+        let Some(client) = split_socket(end.source_address) else { return };
         attributes.put_text(semconv::CLIENT_ADDRESS, &masker.text(client.host));
         if self.is_legacy() {
             attributes.put_text(legacy::NET_PEER_NAME, &masker.text(client.host));
@@ -235,18 +254,13 @@ fn put_envoy(end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttribut
     }
     if let Some(count) = end.attempt_count.filter(|count| *count > 0) {
         attributes.put_count(envoy::UPSTREAM_ATTEMPT_COUNT, count);
-        if count > 1 {
-            attributes.put_count(semconv::HTTP_REQUEST_RESEND_COUNT, count.saturating_sub(1));
-        }
     }
-    if let Some(duration) = end.first_byte_duration {
-        attributes.put(envoy::UPSTREAM_FIRST_BYTE_DURATION, Value::Double(seconds(duration)));
+    if let Some(ms) = end.first_byte_ms {
+        attributes.put(envoy::UPSTREAM_FIRST_BYTE_DURATION, Value::Double(seconds(ms.saturating_mul(1_000_000))));
     }
-}
-
-/// The values of the header `name`, in order.
-fn values<'a>(lines: &'a [HeaderLine<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    lines.iter().filter(move |(key, _)| *key == name.as_bytes()).map(|(_, value)| *value)
+    if let Some(duration) = end.upstream_duration {
+        attributes.put(envoy::UPSTREAM_DURATION, Value::Double(seconds(duration)));
+    }
 }
 
 /// A captured header: an array of its lines' values, when it is there at all.

@@ -9,13 +9,8 @@ use std::rc::Rc;
 /// What is kept for a stream until it ends.
 #[derive(Clone, Debug)]
 pub enum Exchange {
-    /// Nothing is recorded. The ids are what the upstream was told.
-    NotRecorded {
-        /// The trace.
-        trace_id: TraceId,
-        /// The span that would have been.
-        span_id: SpanId,
-    },
+    /// Nothing is recorded.
+    NotRecorded,
     /// One or two spans are being recorded.
     Recorded(Box<Recorded>),
 }
@@ -29,8 +24,10 @@ pub struct Recorded {
     pub(super) trace_state: String,
     /// The caller's span.
     pub(super) parent: Option<SpanId>,
-    /// The method as span names have it: a known one, or `HTTP`.
-    pub(super) method: Rc<str>,
+    /// Of a gateway: the id of its server span, recorded or not. The client span is its child.
+    pub(super) gateway: Option<SpanId>,
+    /// Whether the stream becomes a tunnel if it is answered with success.
+    pub(super) asks_for_tunnel: bool,
     /// The template that the path follows.
     pub(super) route: Option<Rc<str>>,
     pub(super) server: Option<OpenSpan>,
@@ -39,10 +36,19 @@ pub struct Recorded {
     pub(super) seen_at: Option<u64>,
 }
 
+impl Recorded {
+    /// How many spans are being recorded.
+    pub fn span_count(&self) -> u64 {
+        u64::from(self.server.is_some()).saturating_add(u64::from(self.client.is_some()))
+    }
+}
+
 /// A span that has not ended.
 #[derive(Clone, Debug)]
 pub(super) struct OpenSpan {
     pub(super) span_id: SpanId,
+    /// The method as the span's name has it: a known one, or `HTTP`.
+    pub(super) method: Rc<str>,
     pub(super) attributes: SpanAttributes,
 }
 
@@ -67,8 +73,10 @@ pub struct StreamEnd<'a> {
     pub response_code_details: &'a [u8],
     /// What Envoy says about the end.
     pub response_flags: ResponseFlags,
-    /// Until the upstream's first byte, ns.
-    pub first_byte_duration: Option<u64>,
+    /// From the request's last byte to the upstream's first, ms (`x-envoy-upstream-service-time`).
+    pub first_byte_ms: Option<u64>,
+    /// From the first byte to the upstream to its last byte, ns (`response.backend_latency`).
+    pub upstream_duration: Option<u64>,
     /// How often an upstream was tried.
     pub attempt_count: Option<u64>,
     /// The client's address and port as Envoy judges it: from `x-forwarded-for` (then without a port) only where the
@@ -86,7 +94,7 @@ pub struct StreamEnd<'a> {
 
 impl StreamEnd<'_> {
     /// When the stream ended, ns since the Unix epoch.
-    pub(super) fn end(&self) -> u64 {
+    pub(super) fn end_time(&self) -> u64 {
         match (self.start, self.duration) {
             (Some(start), Some(duration)) => start.saturating_add(duration),
             _ => self.now,

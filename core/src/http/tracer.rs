@@ -13,12 +13,7 @@ use crate::masking::{Masked, Masker};
 use crate::propagation::{Extraction, Format, OutgoingContext, Propagators, TraceState};
 use crate::sampling::{Decision, Parent, Sampler, SamplingInput};
 use crate::span::{Span, SpanAttributes, SpanKind};
-use crate::trace::{IdGenerator, ParentDecision, SpanId, TraceId};
-
-/// The W3C `sampled` flag (Trace Context Level 2 §3.2.2.3.1).
-const FLAG_SAMPLED: u8 = 1;
-/// The W3C `random-trace-id` flag (Level 2 §3.2.2.3.2).
-const FLAG_RANDOM: u8 = 2;
+use crate::trace::{IdGenerator, ParentDecision, SpanId, TraceId, flags};
 
 /// The listener's traffic direction, which `role: auto` goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +41,11 @@ pub struct HttpTracer {
     baggage: Vec<(String, String)>,
 }
 
-/// The spans that a stream becomes: which of the two, and their ids.
-struct Plan {
-    trace_id: TraceId,
-    server: Option<Planned>,
-    client: Option<Planned>,
+/// The spans that a stream becomes.
+enum Plan {
+    Server(Planned),
+    Client(Planned),
+    Gateway { server: Planned, client: Planned },
 }
 
 #[derive(Clone, Copy)]
@@ -60,9 +55,25 @@ struct Planned {
 }
 
 impl Plan {
+    const fn server(&self) -> Option<Planned> {
+        match self {
+            Self::Server(server) | Self::Gateway { server, .. } => Some(*server),
+            Self::Client(_) => None,
+        }
+    }
+
+    const fn client(&self) -> Option<Planned> {
+        match self {
+            Self::Client(client) | Self::Gateway { client, .. } => Some(*client),
+            Self::Server(_) => None,
+        }
+    }
+
     /// The span that the upstream becomes a child of.
-    fn innermost(&self) -> Option<Planned> {
-        self.client.or(self.server)
+    const fn innermost(&self) -> Planned {
+        match self {
+            Self::Server(span) | Self::Client(span) | Self::Gateway { client: span, .. } => *span,
+        }
     }
 }
 
@@ -125,20 +136,19 @@ impl HttpTracer {
         counters.increment(Counter::Streams);
         let extraction = self.propagators.extract(&head.carrier);
         count_extraction(&extraction, counters);
-        let plan = self.plan(&extraction, direction, ids);
-        // A role always gives at least one span.
-        let Some(innermost) = plan.innermost() else {
-            return (Exchange::NotRecorded { trace_id: plan.trace_id, span_id: ids.span_id() }, Vec::new());
-        };
-
         let parent = extraction.parent.as_ref();
+        let trace_id = parent.map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
+        // A decision that came without ids binds the trace that starts here.
+        let asked = parent.map(|parent| parent.decision).or(extraction.decision_without_ids);
+        let plan = self.plan(trace_id, asked, direction, ids);
+        let innermost = plan.innermost();
+
         let trace_state = parent.map_or(const { &TraceState::EMPTY }, |parent| &parent.trace_state);
         let sampled = innermost.decision.is_sampled();
-        let asked = parent.map(|parent| parent.decision).or(extraction.decision_without_ids);
         let random = parent.is_none_or(|parent| parent.random);
         let mut edits = Vec::new();
         let outgoing = OutgoingContext {
-            trace_id: plan.trace_id,
+            trace_id,
             span_id: innermost.span_id,
             sampled,
             debug: sampled && asked == Some(ParentDecision::Debug),
@@ -148,35 +158,33 @@ impl HttpTracer {
         };
         self.propagators.inject(&outgoing, &head.carrier, &mut edits);
 
-        let recorded = |planned: &Option<Planned>| planned.is_some_and(|planned| planned.decision.is_sampled());
-        if !recorded(&plan.server) && !recorded(&plan.client) {
-            counters.increment(Counter::SpansNotSampled);
-            return (Exchange::NotRecorded { trace_id: plan.trace_id, span_id: innermost.span_id }, edits);
-        }
-
-        let route = self.routes.find(head.path_and_query().0);
-        let shape = if plan.server.is_some() { &self.server } else { &self.client };
-        let mut open = |planned: Option<Planned>, shape: &SpanShape| {
+        let open = |planned: Option<Planned>, shape: &SpanShape| {
             let planned = planned.filter(|planned| planned.decision.is_sampled())?;
-            counters.increment(Counter::SpansStarted);
-            let mut attributes = SpanAttributes::new(self.limits, Vec::with_capacity(1024));
+            let mut attributes = SpanAttributes::new(self.limits);
             shape.put_request(head, &self.masker, &mut attributes);
             for (key, attribute) in &self.baggage {
                 if let Some(value) = extraction.baggage.get(key) {
                     attributes.put_text(attribute, &self.masker.text(&value));
                 }
             }
-            Some(OpenSpan { span_id: planned.span_id, attributes })
+            let method = shape.known_method(head.method).unwrap_or_else(|| Rc::from("HTTP"));
+            Some(OpenSpan { span_id: planned.span_id, method, attributes })
         };
+        let (server, client) = (open(plan.server(), &self.server), open(plan.client(), &self.client));
+        if server.is_none() && client.is_none() {
+            counters.increment(Counter::SpansNotSampled);
+            return (Exchange::NotRecorded, edits);
+        }
         let exchange = Recorded {
-            trace_id: plan.trace_id,
-            trace_flags: FLAG_SAMPLED | if random { FLAG_RANDOM } else { 0 },
+            trace_id,
+            trace_flags: flags::SAMPLED | if random { flags::RANDOM } else { 0 },
             trace_state: trace_state.combined(),
             parent: parent.map(|parent| parent.span_id),
-            method: shape.known_method(head.method).unwrap_or_else(|| Rc::from("HTTP")),
-            route,
-            server: open(plan.server, &self.server),
-            client: open(plan.client, &self.client),
+            gateway: if let Plan::Gateway { server, .. } = &plan { Some(server.span_id) } else { None },
+            asks_for_tunnel: head.asks_for_tunnel(),
+            route: self.routes.find(head.path_and_query().0),
+            server,
+            client,
             seen_at: now,
         };
         (Exchange::Recorded(Box::new(exchange)), edits)
@@ -191,75 +199,77 @@ impl HttpTracer {
         counters: &mut Counters,
         mut emit: impl FnMut(&[u8], &mut Counters),
     ) {
-        let Recorded { trace_id, trace_flags, trace_state, parent, method, route, server, client, seen_at } = recorded;
+        let mut recorded = recorded;
+        let (server, client) = (recorded.server.take(), recorded.client.take());
         // A template of ours, or the name of Envoy's route where that looks like one.
         let envoy_route = Some(end.route_name).filter(|name| looks_like_template(name));
-        let route = match &route {
+        let route = match &recorded.route {
             Some(template) => Some(Masked::configured(template)),
             None => envoy_route.map(|name| self.masker.text(name)),
         };
-        let method = Masked::configured(&method);
-        let name = match &route {
-            Some(route) => Masked::concat(&[&method, const { &Masked::literal(" ") }, route]),
-            None => method,
-        };
-        let is_gateway = server.is_some() && client.is_some();
-        let server_id = server.as_ref().map(|server| server.span_id);
-        let start = end.start.or(seen_at).unwrap_or(end.now);
+        let start = end.start.or(recorded.seen_at).unwrap_or(end.now);
         let mut buffer = Vec::with_capacity(2048);
         let mut finish = |open: OpenSpan, shape: &SpanShape, parent: Option<(SpanId, bool)>, start: u64| {
             let mut attributes = open.attributes;
-            let status = shape.put_end(end, route.as_ref(), &self.masker, &mut attributes);
+            let status = shape.put_end(&recorded, end, route.as_ref(), &self.masker, &mut attributes);
+            counters.increment(Counter::SpansStarted);
             counters.add(Counter::AttributesDropped, u64::from(attributes.dropped()));
+            counters.add(Counter::AttributesTruncated, u64::from(attributes.truncated()));
+            let method = Masked::configured(&open.method);
+            let name = match &route {
+                Some(route) => Masked::concat(&[&method, const { &Masked::literal(" ") }, route]),
+                None => method,
+            };
             buffer.clear();
             Span {
-                trace_id,
+                trace_id: recorded.trace_id,
                 span_id: open.span_id,
                 parent,
-                trace_state: &trace_state,
-                trace_flags,
+                trace_state: &recorded.trace_state,
+                trace_flags: recorded.trace_flags,
                 name: &name,
                 kind: shape.kind(),
                 start,
-                end: end.end(),
+                end: end.end_time(),
                 attributes: &attributes,
                 status,
             }
             .put(&mut buffer);
             emit(&buffer, counters);
         };
-        let remote = parent.map(|parent| (parent, true));
+        let remote = recorded.parent.map(|parent| (parent, true));
         if let Some(server) = server {
             finish(server, &self.server, remote, start);
         }
-        // A gateway that answered by itself called nobody.
-        let called = !is_gateway || end.attempt_count.is_none_or(|count| count > 0);
+        // A gateway that answered by itself called nobody: then its client span never was.
+        let called = recorded.gateway.is_none() || end.attempt_count.is_none_or(|count| count > 0);
         if let Some(client) = client.filter(|_| called) {
-            let parent = server_id.map_or(remote, |server| Some((server, false)));
-            let start = seen_at.map_or(start, |seen_at| seen_at.max(start));
+            let parent = recorded.gateway.map_or(remote, |server| Some((server, false)));
+            let start = recorded.seen_at.map_or(start, |seen_at| seen_at.max(start));
             finish(client, &self.client, parent, start);
         }
     }
 
-    fn plan(&self, extraction: &Extraction<'_>, direction: TrafficDirection, ids: &mut IdGenerator) -> Plan {
-        let trace_id = extraction.parent.as_ref().map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
-        // A decision that came without ids binds the trace that starts here.
-        let asked = extraction.parent.as_ref().map(|parent| parent.decision).or(extraction.decision_without_ids);
-        let outer_parent = asked.map_or(Parent::None, Parent::Remote);
+    fn plan(
+        &self,
+        trace_id: TraceId,
+        asked: Option<ParentDecision>,
+        direction: TrafficDirection,
+        ids: &mut IdGenerator,
+    ) -> Plan {
         let mut decide = |parent| Planned {
             span_id: ids.span_id(),
             decision: self.sampler.decide(&SamplingInput { trace_id, parent }),
         };
-        let outer = decide(outer_parent);
-        let (server, client) = match (self.role, direction) {
+        let outer = decide(asked.map_or(Parent::None, Parent::Remote));
+        match (self.role, direction) {
             (Role::Gateway, _) => {
-                let inner = decide(Parent::Local { sampled: outer.decision.is_sampled() });
-                (Some(outer), Some(inner))
+                let client = decide(Parent::Local { sampled: outer.decision.is_sampled() });
+                Plan::Gateway { server: outer, client }
             }
-            (Role::Client, _) | (Role::Auto, TrafficDirection::Outbound) => (None, Some(outer)),
-            (Role::Server | Role::Auto, _) => (Some(outer), None),
-        };
-        Plan { trace_id, server, client }
+            (Role::Client, _) | (Role::Auto, TrafficDirection::Outbound) => Plan::Client(outer),
+            (Role::Server | Role::Auto, _) => Plan::Server(outer),
+        }
     }
 }
 

@@ -51,11 +51,6 @@ impl<'a> Masked<'a> {
         }
         Masked(Cow::Owned(text))
     }
-
-    /// The same text, owned.
-    pub fn into_owned(self) -> Masked<'static> {
-        Masked(Cow::Owned(self.0.into_owned()))
-    }
 }
 
 /// Decides what of a traffic text may leave. Built once from configuration; holds no state.

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use super::carrier::{Lines, trim_optional_whitespace};
 use super::malformed::MalformedReason;
 use super::remove;
-use crate::header::HeaderEdit;
+use crate::header::{HeaderEdit, is_token_byte};
 
 const MAX_MEMBERS: usize = 64;
 const MAX_LENGTH: usize = 8192;
@@ -121,13 +121,6 @@ fn check(key: &[u8], value: Option<&[u8]>) -> Result<(), MalformedReason> {
         Some(value) if !value.iter().all(|byte| is_baggage_octet(*byte)) => Err(MalformedReason::BadValue),
         _ => Ok(()),
     }
-}
-
-/// `tchar` of RFC 9110 §5.6.2.
-const fn is_token_byte(byte: u8) -> bool {
-    matches!(byte,
-        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
 }
 
 /// `baggage-octet`: visible ASCII without double quote, comma, semicolon and backslash.

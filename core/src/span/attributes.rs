@@ -15,32 +15,38 @@ pub enum Value<'a> {
     Int(i64),
     /// A double.
     Double(f64),
-    /// A truth.
-    Bool(bool),
 }
 
 /// The attributes of one span, as encoded `Span.attributes` fields.
 ///
 /// Attributes above the count limit are not recorded and counted; strings above the length limit are cut after
-/// that many characters (OpenTelemetry specification, "Attribute Limits").
+/// that many characters (OpenTelemetry specification, "Attribute Limits"). The standard's length limit is none, and
+/// headers can be long: so all attributes together have a cap in bytes too. A text that goes beyond it is cut, and
+/// what then has no room is dropped.
 #[derive(Clone, Debug)]
 pub struct SpanAttributes {
     bytes: Vec<u8>,
     count: u32,
     dropped: u32,
+    truncated: u32,
     limits: SpanLimits,
 }
 
 impl SpanAttributes {
-    /// Empty, in a buffer that is used again: its content goes, its room stays.
-    pub fn new(limits: SpanLimits, mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
-        Self { bytes: buffer, count: 0, dropped: 0, limits }
+    /// Empty.
+    pub fn new(limits: SpanLimits) -> Self {
+        Self { bytes: Vec::with_capacity(1024), count: 0, dropped: 0, truncated: 0, limits }
     }
 
     /// Records one attribute. The caller never gives the same key twice.
     pub fn put(&mut self, key: &str, value: Value<'_>) {
-        if self.count >= self.limits.attribute_count {
+        let cap = usize::try_from(self.limits.attribute_bytes).unwrap_or(usize::MAX);
+        let needed = key.len().saturating_add(match value {
+            Value::Texts(texts) => texts.iter().map(|text| text.as_str().len().saturating_add(8)).sum(),
+            Value::Text(_) | Value::Int(_) | Value::Double(_) => 24,
+        });
+        let room = cap.saturating_sub(self.bytes.len());
+        if self.count >= self.limits.attribute_count || needed > room {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
@@ -48,6 +54,11 @@ impl SpanAttributes {
         match value {
             Value::Text(text) => {
                 let text = cut(text.as_str(), self.limits.attribute_value_length);
+                let fitting = text.get(..text.floor_char_boundary(room.saturating_sub(needed))).unwrap_or_default();
+                if fitting.len() < text.len() {
+                    self.truncated = self.truncated.saturating_add(1);
+                }
+                let text = fitting;
                 put_key_value(&mut self.bytes, 9, key, AnyValue::Text(text));
             }
             Value::Texts(texts) => {
@@ -59,7 +70,6 @@ impl SpanAttributes {
             }
             Value::Int(number) => put_key_value(&mut self.bytes, 9, key, AnyValue::Int(number)),
             Value::Double(number) => put_key_value(&mut self.bytes, 9, key, AnyValue::Double(number)),
-            Value::Bool(truth) => put_key_value(&mut self.bytes, 9, key, AnyValue::Bool(truth)),
         }
     }
 
@@ -78,14 +88,14 @@ impl SpanAttributes {
         self.dropped
     }
 
+    /// How many texts were cut because of the cap in bytes.
+    pub const fn truncated(&self) -> u32 {
+        self.truncated
+    }
+
     /// The encoded fields.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
-    }
-
-    /// The buffer, to be used again.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.bytes
     }
 }
 
@@ -127,11 +137,27 @@ mod tests {
 
     #[test]
     fn attributes_above_the_limit_are_counted() {
-        let limits = SpanLimits { attribute_value_length: None, attribute_count: 2 };
-        let mut attributes = SpanAttributes::new(limits, Vec::new());
+        let limits = SpanLimits { attribute_count: 2, ..SpanLimits::default() };
+        let mut attributes = SpanAttributes::new(limits);
         for key in ["a", "b", "c", "d"] {
             attributes.put(key, Value::Int(1));
         }
         assert_eq!((attributes.count, attributes.dropped()), (2, 2));
+    }
+
+    #[test]
+    fn all_attributes_together_have_a_cap() {
+        let limits = SpanLimits { attribute_bytes: 1_000, ..SpanLimits::default() };
+        let mut attributes = SpanAttributes::new(limits);
+        let long = "\u{e4}".repeat(2_000);
+        let long = Masked::configured(&long);
+        attributes.put_text("first", &long);
+        assert_eq!((attributes.dropped(), attributes.truncated()), (0, 1), "cut to what fits");
+        assert!((900..=1_000).contains(&attributes.as_bytes().len()), "{}", attributes.as_bytes().len());
+        attributes.put_text("second", &long);
+        attributes.put("third", Value::Int(1));
+        attributes.put("fourth", Value::Texts(&[long]));
+        assert_eq!((attributes.dropped(), attributes.truncated()), (3, 1), "no room is left");
+        assert!(attributes.as_bytes().len() <= 1_000);
     }
 }

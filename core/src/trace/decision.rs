@@ -5,7 +5,8 @@
 pub enum ParentDecision {
     /// The caller recorded its span and asks for ours (W3C `sampled`, B3 `1`).
     Sampled,
-    /// The caller asks for more than a sample: record this trace whatever the rate (B3 `d`, Jaeger debug).
+    /// The caller asks for this very trace to be looked at (B3 `d`, Jaeger debug). To a sampler it is `Sampled`; it
+    /// goes on as debug where it is sampled.
     Debug,
     /// The caller decided against recording (W3C flag unset, B3 `0`).
     NotSampled,

@@ -3,6 +3,7 @@
 //! Sources: W3C Trace Context Level 2 (§3.2 traceparent) and the OpenTelemetry trace API (`SpanContext`).
 
 mod decision;
+pub mod flags;
 mod generator;
 mod id;
 
