@@ -31,11 +31,11 @@ pub(crate) fn page(results: &Results) -> String {
   thread; all are alive at once. \"native tracer\" is `envoy.tracers.opentelemetry` with its defaults; \"meshspan\" is
   the filter as that file configures it, for 1 % with a `parent_based` sampler whose root is
   `trace_id_ratio_based`. Both export OTLP/gRPC to a collector inside the benchmark, which decodes and counts.
-- The load is HTTP/1.1 GET with {headers} header lines and no trace context, over {connections} keep-alive connections
-  with one request at a time on each, so that Envoy's worker is always busy. The upstream of all is one more Envoy
-  that answers by itself.
-- A round gives {requests} requests to each variant, in turns of {slice}, whose order is drawn anew each time. There
-  were {rounds} rounds after {warm_up} that do not count.
+- The load is HTTP/1.1 GET with {headers} header lines and no trace context, over {connections} keep-alive connections.
+  The next request of a connection follows the answer at once, so that Envoy's worker seldom sleeps. The upstream of
+  all is one more Envoy that answers by itself.
+- A round gives {requests} requests to each variant, in turns of {slice}, whose order is drawn anew each time, so that
+  what disturbs the machine for a moment meets all. There were {rounds} rounds after {warm_up} that do not count.
 - CPU time is the process's own (all threads, user and system) over the whole round, so that what is exported after a
   variant's turn is counted. \"added\" is that of the filterless Envoy in the same round subtracted; median and quartiles
   are over rounds, the interval is a percentile bootstrap of the median (for ratios: of the ratio of medians).

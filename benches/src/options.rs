@@ -11,7 +11,7 @@ USAGE
 
 OPTIONS
     --quick             few rounds, for a look; docs/benchmarks.md stays as it is
-    --rounds N          rounds that count (default 40)
+    --rounds N          rounds that count (default 60)
     --requests N        requests to each variant in each round (default 2000)
     --connections N     keep-alive connections to each variant (default 4)
     --starts N          starts of Envoy with and without the filter (default 7)
@@ -41,7 +41,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounds: 40, warm_up: 4, requests: 2000, connections: 4, starts: 7, write: true, quick: false }
+        Self { rounds: 60, warm_up: 4, requests: 2000, connections: 4, starts: 7, write: true, quick: false }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::variant::Variant;
 /// Fewer rounds than this conclude nothing.
 const FEWEST_ROUNDS: usize = 20;
 /// The share of the machine that others may use, and the hypervisor take, in a quiet run.
-const QUIET: f64 = 0.10;
+const QUIET: f64 = 0.15;
 /// The control may differ from the filterless proxy by so many µs.
 const CONTROL: f64 = 1.0;
 /// Half the confidence interval of an added cost: at most so many µs, or this share of the median.
