@@ -1,7 +1,7 @@
 //! Stamps the version into the logic crate: the package version and, in a git checkout, the commit.
 //!
 //! The stamp is what the filter reports of itself: the instrumentation scope's version and
-//! `telemetry.distro.version`. A build from a source archive has no commit and says so by leaving it out.
+//! `telemetry.sdk.version`. A build from a source archive has no commit and says so by leaving it out.
 
 use std::process::Command;
 

@@ -52,7 +52,7 @@ impl Default for BatchConfig {
 }
 
 impl BatchConfig {
-    /// `simple`: each span is exported when it ends, and queues only while the host takes no call.
+    /// `simple`: each span is exported when it ends, and queues only while another is on its way.
     const SIMPLE: Self =
         Self { schedule_delay_ms: 0, export_timeout_ms: 30_000, max_queue_size: 2048, max_export_batch_size: 1 };
 }

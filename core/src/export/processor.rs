@@ -45,6 +45,8 @@ pub struct BatchProcessor {
     flushing: bool,
     /// What the log was last told: it tells of changes only.
     told: Told,
+    /// Whether the log was told of a failure and not yet of its end.
+    down: bool,
 }
 
 /// A request of one processor. Never the same twice, so a late answer is not taken for another's.
@@ -94,6 +96,7 @@ impl BatchProcessor {
             next_sequence: 0,
             flushing: false,
             told: Told::Nothing,
+            down: false,
         }
     }
 
@@ -142,6 +145,7 @@ impl BatchProcessor {
         counters: &mut Counters,
     ) -> Option<LogLine> {
         let spans = self.take_in_flight(id)?;
+        self.down = true;
         counters.increment(Counter::ExportRequestsFailed);
         let cluster = self.template.cluster();
         match error {
@@ -185,14 +189,15 @@ impl BatchProcessor {
                     let text = format!("the backend at cluster \"{cluster}\" rejected {rejected} spans: {message}");
                     return self.tell(Told::Rejected, text);
                 }
-                let recovered = matches!(self.told, Told::NoCluster | Told::Failed);
                 self.told = Told::Nothing;
+                let recovered = core::mem::replace(&mut self.down, false);
                 recovered.then(|| LogLine {
                     level: LogLevel::Info,
                     text: format!("exporting spans to cluster \"{cluster}\" works again"),
                 })
             }
             ExportOutcome::Failed { reason } => {
+                self.down = true;
                 counters.increment(Counter::ExportRequestsFailed);
                 counters.add(Counter::SpansDroppedRequestFailed, spans);
                 let cluster = self.template.cluster();
