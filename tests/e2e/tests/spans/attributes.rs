@@ -10,7 +10,9 @@ use meshspan_kit::envoy::Options;
 use meshspan_kit::receiver::ReceivedSpan;
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Table, add_routes, expect, service, service_with, set_direction, with};
+use crate::support::{
+    Caller, Table, add_routes, assert_all_arrived_once, expect, service, service_with, set_direction, with,
+};
 
 /// In the values that no backend may see.
 const SECRET: &str = "hunter2";
@@ -34,6 +36,7 @@ fn a_span_says_what_its_request_was() {
         table.case("resource and scope", || resource_and_scope(&mesh));
         table.case("a resource from the node", || node_resource(&mesh));
         table.finish(&mesh);
+        assert_all_arrived_once(&mesh);
         mesh.stop();
     });
 }
@@ -71,7 +74,7 @@ fn server_cases(peer: &str) -> Vec<Case> {
                 "envoy.upstream.cluster": "application",
                 "envoy.upstream.host": peer,
                 "envoy.upstream.attempt_count": 1,
-                "envoy.upstream.first_byte.duration": {"kind": "double"},
+                "envoy.upstream.duration": {"kind": "double"},
                 "envoy.route.name": null,
                 // Older names only where they are asked for.
                 "http.method": null, "http.url": null, "http.status_code": null, "http.flavor": null,
@@ -435,7 +438,7 @@ fn config() -> EnvoyConfig {
             set_direction(root, "client", "OUTBOUND");
             set_direction(root, "duplicate-client", "OUTBOUND");
             root["node"] = json!({"id": "sidecar~cart", "cluster": "not-this", "metadata": {
-                "NAME": "cart-0", "NAMESPACE": "shop", "WORKLOAD_NAME": "cart-deployment", "CLUSTER_ID": "blue",
+                "NAME": "cart-0", "NAMESPACE": "shop", "OWNER": "kubernetes://apis/apps/v1/namespaces/shop/deployments/cart-deployment", "CLUSTER_ID": "blue",
                 "LABELS": {"service.istio.io/canonical-name": "cart", "service.istio.io/canonical-revision": "v7"},
             }});
         })

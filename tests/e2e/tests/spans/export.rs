@@ -200,7 +200,7 @@ fn comparable(span: &ReceivedSpan) -> Value {
         object.remove(key);
     }
     let attributes = object["attributes"].as_object_mut().unwrap();
-    for key in ["client.port", "network.peer.port", "envoy.upstream.first_byte.duration"] {
+    for key in ["client.port", "network.peer.port", "envoy.upstream.duration", "envoy.upstream.first_byte.duration"] {
         assert!(attributes.remove(key).is_some(), "{key}");
     }
     json

@@ -6,7 +6,7 @@ use meshspan_kit::client::Request;
 use meshspan_kit::receiver::ReceivedSpan;
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Table, expect, service_with};
+use crate::support::{Caller, Table, assert_all_arrived_once, expect, service_with};
 
 #[test]
 fn a_span_keeps_its_limits() {
@@ -87,6 +87,7 @@ fn a_span_keeps_its_limits() {
             Ok(())
         });
         table.finish(&mesh);
+        assert_all_arrived_once(&mesh);
         mesh.stop();
     });
 }

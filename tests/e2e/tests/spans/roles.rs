@@ -11,7 +11,7 @@ use meshspan_kit::receiver::ReceivedSpan;
 use meshspan_kit::service::RawUpstream;
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Table, expect, service, service_with, set_direction, with};
+use crate::support::{Caller, Table, assert_all_arrived_once, expect, service, service_with, set_direction, with};
 
 #[test]
 fn roles_make_the_spans_that_they_name() {
@@ -42,6 +42,7 @@ fn roles_make_the_spans_that_they_name() {
             table.case(&format!("gateway: no upstream, no client span: {path}"), || gateway_alone(&mesh, path));
         }
         table.finish(&mesh);
+        assert_all_arrived_once(&mesh);
         mesh.stop();
     });
 }
@@ -76,7 +77,9 @@ fn proxies_in_a_row_make_one_trace() {
             Ok(())
         });
         table.finish(&outer);
+        assert_all_arrived_once(&outer);
         outer.stop();
+        assert_all_arrived_once(&inner);
         inner.stop();
     });
 }
@@ -126,11 +129,14 @@ fn gateway(mesh: &Mesh) -> anyhow::Result<()> {
     expect(
         &server,
         &json!({"status": "UNSET", "name": "GET /users/{id}",
-                "attributes": {"http.route": "/users/{id}", "url.path": "/users/7", "url.full": null}}),
+                "attributes": {"http.route": "/users/{id}", "url.path": "/users/7", "url.full": null,
+                               "network.protocol.version": "1.1"}}),
     )?;
     expect(
         &client,
         &json!({"status": "UNSET", "attributes": {
+            // Envoy does not tell which protocol it spoke to the upstream.
+            "network.protocol.version": null,
             "http.route": null, "url.path": null, "url.full": "http://test.example/users/7?x=1",
             "network.peer.port": mesh.service.address().port()}}),
     )?;

@@ -1,6 +1,7 @@
 //! What the subjects here share: callers with traces of their own, expectations on spans, tables that tell all that
 //! failed, and changes to an Envoy configuration.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,6 +10,7 @@ use anyhow::{Context, ensure};
 use meshspan_e2e::{DEADLINE, Mesh, tracing};
 use meshspan_kit::client::Request;
 use meshspan_kit::receiver::{ReceivedSpan, Receiver};
+use meshspan_kit::wait;
 use serde_json::{Value, json};
 
 /// A caller that traces: each has a trace of its own, by which the spans of its request are found.
@@ -128,6 +130,24 @@ impl Table {
         let version = &mesh.envoy.binary().version;
         assert!(failures.is_empty(), "in Envoy {version}, {} failed:\n{}", failures.len(), failures.join("\n"));
     }
+}
+
+/// Makes sure that every span that was begun has arrived at the mesh's receiver, and none of them twice.
+///
+/// # Panics
+/// At the deadline.
+pub(crate) fn assert_all_arrived_once(mesh: &Mesh) {
+    let arrived = wait::until(DEADLINE, "every span", || {
+        let (counters, received) = (mesh.counters(), mesh.receiver.spans());
+        let count = |name: &str| counters.get(name).copied().unwrap_or(0);
+        let started = count("meshspan_spans_started_total");
+        let all = started == count("meshspan_spans_exported_total") && started == received.len() as u64;
+        all.then_some(received)
+    });
+    let arrived = arrived
+        .unwrap_or_else(|error| panic!("{error:#}; {} received; {:#?}", mesh.receiver.spans().len(), mesh.counters()));
+    let ids: BTreeSet<_> = arrived.iter().map(ReceivedSpan::span_id).collect();
+    assert_eq!(ids.len(), arrived.len(), "two spans have the same id");
 }
 
 /// A configuration that reads and writes W3C trace context, exports soon, and calls its service so.
