@@ -1,4 +1,4 @@
-//! CPU time: of one process, and of all that ran on the machine.
+//! CPU time, of one process and of all that ran on the machine; and which cores a process may use.
 
 use std::time::Duration;
 
@@ -33,6 +33,46 @@ impl ProcessClock {
     }
 }
 
+/// The cores that this process may use.
+pub(crate) fn cores() -> anyhow::Result<Vec<usize>> {
+    // SAFETY: the set is plain bits, for which zero is a value, and the size is its own.
+    #[allow(unsafe_code)]
+    let (status, set) = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        (libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set), set)
+    };
+    if status != 0 {
+        return Err(std::io::Error::last_os_error()).context("cannot ask for the cores");
+    }
+    // SAFETY: every index is within the set.
+    #[allow(unsafe_code)]
+    let allowed = |core: &usize| unsafe { libc::CPU_ISSET(*core, &set) };
+    Ok((0..size_of::<libc::cpu_set_t>() * 8).filter(allowed).collect())
+}
+
+/// Has all threads of a process, and those that they start later, run on these cores only.
+pub(crate) fn pin(process: u32, cores: &[usize]) -> anyhow::Result<()> {
+    // SAFETY: the set is plain bits, for which zero is a value; the cores are those of `cores()`.
+    #[allow(unsafe_code)]
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        for core in cores {
+            libc::CPU_SET(*core, &mut set);
+        }
+        set
+    };
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let Some(thread) = thread?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // SAFETY: the set and its size belong together.
+        #[allow(unsafe_code)]
+        let status = unsafe { libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set) };
+        if status != 0 {
+            return Err(std::io::Error::last_os_error()).context("cannot choose a process's cores (try --no-pin)");
+        }
+    }
+    Ok(())
+}
+
 /// What the whole machine did since it started (`/proc/stat`), in the kernel's ticks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MachineTime {
@@ -42,6 +82,8 @@ pub(crate) struct MachineTime {
     pub(crate) stolen: u64,
     /// All of it, the idle time too.
     pub(crate) total: u64,
+    /// Cores that the times are the sum of, whether or not this process may use them.
+    pub(crate) cores: usize,
 }
 
 impl MachineTime {
@@ -58,7 +100,8 @@ impl MachineTime {
             return None;
         };
         let busy = user + nice + system + interrupt + soft;
-        Some(Self { busy, stolen, total: busy + idle + wait + stolen })
+        let cores = text.lines().skip(1).take_while(|line| line.starts_with("cpu")).count();
+        Some(Self { busy, stolen, total: busy + idle + wait + stolen, cores })
     }
 
     /// The shares of the machine, 0 to 1, since `earlier`: busy, and stolen.
@@ -84,9 +127,17 @@ mod tests {
     }
 
     #[test]
+    fn this_process_may_be_pinned_to_the_cores_it_has() {
+        let cores = cores().unwrap();
+        assert!(!cores.is_empty());
+        pin(std::process::id(), &cores).unwrap();
+        assert_eq!(super::cores().unwrap(), cores);
+    }
+
+    #[test]
     fn machine_time_is_read_in_the_kernels_order() {
-        let time = MachineTime::parse("cpu  1 2 4 100 50 8 16 32 0 0\ncpu0 ...\n").unwrap();
-        assert_eq!((time.busy, time.stolen, time.total), (31, 32, 213));
+        let time = MachineTime::parse("cpu  1 2 4 100 50 8 16 32 0 0\ncpu0 1\ncpu1 2\nintr 7\n").unwrap();
+        assert_eq!((time.busy, time.stolen, time.total, time.cores), (31, 32, 213, 2));
         assert!(MachineTime::parse("cpu 1 2").is_none());
         assert!(MachineTime::parse("").is_none());
     }

@@ -72,6 +72,9 @@ fn run(options: &Options) -> anyhow::Result<()> {
         .iter()
         .map(|variant| Subject::start(*variant, &binary, &upstream, options.connections))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    if options.pin {
+        pin(&subjects, &upstream)?;
+    }
     let measured = rounds::measure(&mut subjects, &upstream, options)?;
     eprintln!("waiting for the last spans, then counting them");
     for subject in &subjects {
@@ -89,6 +92,20 @@ fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives the measured Envoys the first core and all else the others. Where the kernel may choose, an Envoy shares its
+/// core with the load generator now and then, and pays for it differently in every run.
+fn pin(subjects: &[Subject], upstream: &Upstream) -> anyhow::Result<()> {
+    let cores = cpu::cores()?;
+    let [first, others @ ..] = cores.as_slice() else { return Ok(()) };
+    if others.is_empty() {
+        eprintln!("there is one core for everything: expect wide intervals");
+        return Ok(());
+    }
+    cpu::pin(std::process::id(), others)?;
+    cpu::pin(upstream.process_id(), others)?;
+    subjects.iter().try_for_each(|subject| cpu::pin(subject.process_id(), &[*first]))
 }
 
 /// The checkout: cargo says where the package is when it runs it.

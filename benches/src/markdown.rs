@@ -36,6 +36,7 @@ pub(crate) fn page(results: &Results) -> String {
   all is one more Envoy that answers by itself.
 - A round gives {requests} requests to each variant, in turns of {slice}, whose order is drawn anew each time, so that
   what disturbs the machine for a moment meets all. There were {rounds} rounds after {warm_up} that do not count.
+- {pinned}
 - CPU time is the process's own (all threads, user and system) over the whole round, so that what is exported after a
   variant's turn is counted. \"added\" is that of the filterless Envoy in the same round subtracted; median and quartiles
   are over rounds, the interval is a percentile bootstrap of the median (for ratios: of the ratio of medians).
@@ -61,9 +62,14 @@ pub(crate) fn page(results: &Results) -> String {
         rounds = options.rounds,
         slice = SLICE,
         warm_up = options.warm_up,
+        pinned = if options.pin { PINNED } else { NOT_PINNED },
     );
     page
 }
+
+const PINNED: &str = "The measured Envoys share one core and never run at the same time; load, upstream and collector \
+                      have the\n  other cores. (Not so during the starts, nor where there is one core.)";
+const NOT_PINNED: &str = "Which core runs what is left to the kernel (`--no-pin`).";
 
 /// The command that repeats the run.
 fn command(results: &Results) -> String {
@@ -78,6 +84,9 @@ fn command(results: &Results) -> String {
         if value != default {
             let _ = write!(command, " --{name} {value}");
         }
+    }
+    if !options.pin {
+        command.push_str(" --no-pin");
     }
     command
 }

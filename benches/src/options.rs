@@ -15,6 +15,7 @@ OPTIONS
     --requests N        requests to each variant in each round (default 2000)
     --connections N     keep-alive connections to each variant (default 4)
     --starts N          starts of Envoy with and without the filter (default 7)
+    --no-pin            leave it to the kernel which core runs what
     --no-write          write neither docs/benchmarks.md nor target/bench.json
 
 The exit code is 0 when the run measured what it says, even if it is inconclusive; the output says which.
@@ -22,6 +23,7 @@ The exit code is 0 when the run measured what it says, even if it is inconclusiv
 
 /// What is to be measured, and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(crate) struct Options {
     /// Rounds that count.
     pub(crate) rounds: usize,
@@ -33,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) connections: usize,
     /// Starts of Envoy, with the filter and without.
     pub(crate) starts: usize,
+    /// Whether the measured Envoys have a core of their own.
+    pub(crate) pin: bool,
     /// Whether files are written.
     pub(crate) write: bool,
     /// Whether this is for a look only.
@@ -41,7 +45,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounds: 60, warm_up: 4, requests: 2000, connections: 4, starts: 7, write: true, quick: false }
+        Self { rounds: 60, warm_up: 4, requests: 2000, connections: 4, starts: 7, pin: true, write: true, quick: false }
     }
 }
 
@@ -73,6 +77,10 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<As
             "--help" | "-h" => return Ok(Asked::Help),
             "--no-write" => {
                 options.write = false;
+                continue;
+            }
+            "--no-pin" => {
+                options.pin = false;
                 continue;
             }
             "--rounds" => &mut options.rounds,
@@ -107,6 +115,7 @@ mod tests {
             ("--requests=50 --no-write", Options { requests: 50, write: false, ..standard }),
             ("--quick", quick),
             ("--rounds 5 --quick", Options { rounds: 5, ..quick }), // in either order
+            ("--no-pin", Options { pin: false, ..standard }),
             ("--connections=1 --starts 1", Options { connections: 1, starts: 1, ..standard }),
         ] {
             assert_eq!(read(line).unwrap(), Asked::Run(expected), "{line}");

@@ -127,7 +127,7 @@ impl Results {
             },
             "method": {
                 "rounds": self.options.rounds, "warm_up_rounds": self.options.warm_up,
-                "requests_a_round": self.options.requests, "connections": self.options.connections,
+                "requests_a_round": self.options.requests, "connections": self.options.connections, "pinned": self.options.pin,
                 "request_header_lines": header_lines(), "seconds": self.measured.took.as_secs_f64(),
             },
             "variants": per_variant.collect::<Vec<_>>(),

@@ -63,7 +63,7 @@ pub(crate) fn measure(subjects: &mut [Subject], upstream: &Upstream, options: &O
     let took = begun.elapsed();
     let (busy, stolen) = MachineTime::read()?.shares_since(machine);
     #[allow(clippy::cast_precision_loss, reason = "a few cores")]
-    let capacity = took.as_secs_f64() * std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let capacity = took.as_secs_f64() * machine.cores as f64;
     let others = (busy - (own()? - own_before) / capacity).max(0.0);
     Ok(Measured { rounds, took, others, stolen })
 }

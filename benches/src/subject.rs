@@ -30,6 +30,10 @@ impl Upstream {
         self.envoy.address("upstream")
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.envoy.process_id()
+    }
+
     pub(crate) fn clock(&self) -> anyhow::Result<ProcessClock> {
         ProcessClock::of(self.envoy.process_id())
     }
@@ -89,6 +93,10 @@ impl Subject {
             envoy,
             receiver,
         })
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.envoy.process_id()
     }
 
     /// Resident memory now, bytes.
