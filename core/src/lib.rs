@@ -41,6 +41,7 @@ pub mod http;
 pub mod log_line;
 pub mod masking;
 pub mod otlp;
+mod percent;
 pub mod plugin;
 pub mod propagation;
 mod protobuf;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::grpc;
 use crate::config::OtlpProtocol;
 use crate::header::{HeaderLine, values};
+use crate::percent;
 
 /// An answer as the host has it. A request that failed on the way has no headers at all.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,11 @@ impl ExportResponse<'_> {
                 let message = values(self.trailers, "grpc-message")
                     .next()
                     .or_else(|| values(self.headers, "grpc-message").next());
-                let reason = format!("grpc-status {}: {}", printable(code), printable(message.unwrap_or_default()));
+                let reason = format!(
+                    "grpc-status {}: {}",
+                    printable(code),
+                    printable(&percent::decode(message.unwrap_or_default()))
+                );
                 ExportOutcome::Failed { reason }
             }
             None => {
@@ -185,7 +190,7 @@ mod tests {
         use OtlpProtocol::{Grpc, HttpJson, HttpProtobuf};
         let ok_head: &[HeaderLine<'_>] = &[(b":status", b"200")];
         let done: &[HeaderLine<'_>] = &[(b"grpc-status", b"0")];
-        let unavailable: &[HeaderLine<'_>] = &[(b"grpc-status", b"14"), (b"grpc-message", b"try\nlater")];
+        let unavailable: &[HeaderLine<'_>] = &[(b"grpc-status", b"14"), (b"grpc-message", b"try%0Alater%20%C3%A4")];
         let trailers_only: &[HeaderLine<'_>] = &[(b":status", b"200"), (b"grpc-status", b"16")];
         let bad_gateway: &[HeaderLine<'_>] = &[(b":status", b"502")];
         let partial_protobuf = partial().encode_to_vec();
@@ -197,7 +202,14 @@ mod tests {
             (Grpc, ok_head, &empty_frame, done, ok(0, "", false), "all taken"),
             (Grpc, ok_head, &partial_frame, done, ok(3, "too old", false), "partial success"),
             (Grpc, ok_head, b"junk", done, ok(0, "", true), "success with a body that is none"),
-            (Grpc, ok_head, b"", unavailable, failed("grpc-status 14: try later"), "an error, its text on one line"),
+            (
+                Grpc,
+                ok_head,
+                b"",
+                unavailable,
+                failed("grpc-status 14: try later ä"),
+                "an error, its text decoded and on one line",
+            ),
             (Grpc, trailers_only, b"", &[], failed("grpc-status 16: "), "trailers only"),
             (Grpc, bad_gateway, b"", &[], failed("HTTP status 502 without a grpc-status"), "no gRPC backend"),
             (HttpProtobuf, ok_head, b"", &[], ok(0, "", false), "an empty body is an empty message"),

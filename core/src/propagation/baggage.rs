@@ -16,6 +16,7 @@ use super::carrier::{Lines, trim_optional_whitespace};
 use super::malformed::MalformedReason;
 use super::remove;
 use crate::header::{HeaderEdit, is_token_byte};
+use crate::percent;
 
 const MAX_MEMBERS: usize = 64;
 const MAX_LENGTH: usize = 8192;
@@ -31,7 +32,7 @@ impl<'a> Baggage<'a> {
     /// OpenTelemetry SDKs have it. It need not be UTF-8. A `%` that no two hex digits follow stands for itself.
     pub fn get(&self, key: &str) -> Option<Cow<'a, [u8]>> {
         let (_, value) = self.iter().filter(|(candidate, _)| *candidate == key.as_bytes()).last()?;
-        Some(percent_decode(value))
+        Some(percent::decode(value))
     }
 
     /// The well-formed members within the limits, in order: key, and value as it stands (not decoded, without
@@ -126,29 +127,6 @@ fn check(key: &[u8], value: Option<&[u8]>) -> Result<(), MalformedReason> {
 /// `baggage-octet`: visible ASCII without double quote, comma, semicolon and backslash.
 const fn is_baggage_octet(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b',' | b';' | b'\\')
-}
-
-fn percent_decode(value: &[u8]) -> Cow<'_, [u8]> {
-    if !value.contains(&b'%') {
-        return Cow::Borrowed(value);
-    }
-    let mut decoded = Vec::with_capacity(value.len());
-    let mut rest = value;
-    loop {
-        match rest {
-            [] => break,
-            [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let byte = crate::hex::parse_any_case(&[*high, *low]).and_then(|byte| u8::try_from(byte).ok());
-                decoded.extend(byte);
-                rest = tail;
-            }
-            [byte, tail @ ..] => {
-                decoded.push(*byte);
-                rest = tail;
-            }
-        }
-    }
-    Cow::Owned(decoded)
 }
 
 #[cfg(test)]
