@@ -19,3 +19,6 @@ pub use request::RequestHead;
 pub use response_flags::ResponseFlags;
 pub use route::RouteTable;
 pub use tracer::{HttpTracer, TrafficDirection};
+
+#[cfg(test)]
+pub(crate) mod tests;
