@@ -154,7 +154,7 @@ fn answers_about_the_tracer() {
         ("files", &exporter(r#"{"otlp_file/development": {"output_stream": "stdout"}}"#)),
         ("TLS", &exporter(r#"{"otlp_grpc": {"tls": {"ca_file": "/etc/ca.pem", "insecure": 1}}}"#)),
         ("exporter of others", &exporter(r#"{"zipkin": {}}"#)),
-        ("compression", &exporter(r#"{"otlp_http": {"compression": "gzip", "encoding": "proto"}}"#)),
+        ("compression", &exporter(r#"{"otlp_http": {"compression": "deflate", "encoding": "proto"}}"#)),
         ("an endpoint without a scheme", &exporter(r#"{"otlp_http": {"endpoint": "collector:4318"}}"#)),
         ("an endpoint with another scheme", &exporter(r#"{"otlp_grpc": {"endpoint": "unix:///run/otel.sock"}}"#)),
         ("an endpoint with a port that is none", &exporter(r#"{"otlp_grpc": {"endpoint": "http://collector:70000"}}"#)),

@@ -1,7 +1,6 @@
 //! The exporter of a processor.
 
 use super::endpoint::{Channel, resolve};
-use super::error::Problem;
 use super::ordered::OrderedMap;
 use super::pairs::{read_pairs, report_entry};
 use super::reader::{Key, Object, Reader, built, not_offered};
@@ -134,14 +133,7 @@ fn read_endpoint(reader: &Reader<'_>, channel: Channel, clusters: &Clusters) -> 
 }
 
 fn read_compression(object: &Object<'_>) -> Compression {
-    let Some(reader) = object.nullable("compression") else {
-        return Compression::None;
-    };
-    let compression = reader.one_of(COMPRESSIONS).unwrap_or(Compression::None);
-    if compression == Compression::Gzip {
-        reader.report(Problem::NotYetBuilt);
-    }
-    compression
+    object.nullable("compression").and_then(|reader| reader.one_of(COMPRESSIONS)).unwrap_or(Compression::None)
 }
 
 /// `headers` before `headers_list`, each name once. A name that stands twice in the same list has its last value.
@@ -354,7 +346,6 @@ mod tests {
             (r#"{"otlp_gprc": {}}"#, ".otlp_gprc", "did you mean \"otlp_grpc\"", "mistyped"),
             (r#"{"otlp_grpc": {"encoding": "json"}}"#, ".otlp_grpc.encoding", "no such key", "HTTP's"),
             (r#"{"otlp_http": {"encoding": "JSON"}}"#, ".otlp_http.encoding", "did you mean \"json\"", "case"),
-            (r#"{"otlp_http": {"compression": "gzip"}}"#, ".otlp_http.compression", "not yet built", "later"),
             (r#"{"otlp_http": {"compression": "zstd"}}"#, ".otlp_http.compression", "allowed: none, gzip", "unknown"),
             (r#"{"otlp_http": {"timeout": -1}}"#, ".otlp_http.timeout", "from 0", "negative"),
             (

@@ -6,13 +6,13 @@
 /// Bytes before a message.
 pub(super) const FRAME_HEAD: usize = 5;
 
-/// Fills in the frame head of an uncompressed message: `buffer` begins with [`FRAME_HEAD`] bytes kept free for it.
-/// `false` when the message is too long for the frame (4 GiB).
-pub(super) fn finish_frame(buffer: &mut [u8]) -> bool {
+/// Fills in the frame head: `buffer` begins with [`FRAME_HEAD`] bytes kept free for it. `false` when the message is too
+/// long for the frame (4 GiB).
+pub(super) fn finish_frame(buffer: &mut [u8], compressed: bool) -> bool {
     let Ok(len) = u32::try_from(buffer.len().saturating_sub(FRAME_HEAD)) else { return false };
     let Some((head, _)) = buffer.split_at_mut_checked(FRAME_HEAD) else { return false };
     let [flag, length @ ..] = head else { return false };
-    *flag = 0;
+    *flag = u8::from(compressed);
     length.copy_from_slice(&len.to_be_bytes());
     true
 }
@@ -40,7 +40,7 @@ mod tests {
     fn a_frame_reads_back() {
         let mut buffer = vec![9; FRAME_HEAD];
         buffer.extend_from_slice(b"message");
-        assert!(finish_frame(&mut buffer));
+        assert!(finish_frame(&mut buffer, false));
         assert_eq!(buffer[..5], [0, 0, 0, 0, 7]);
         assert_eq!(read_frame(&buffer), Some(&b"message"[..]));
     }

@@ -289,6 +289,15 @@ mod tests {
     }
 
     fn processor(protocol: OtlpProtocol, max_queue_size: u32, max_export_batch_size: u32) -> BatchProcessor {
+        compressing(protocol, Compression::None, max_queue_size, max_export_batch_size)
+    }
+
+    fn compressing(
+        protocol: OtlpProtocol,
+        compression: Compression,
+        max_queue_size: u32,
+        max_export_batch_size: u32,
+    ) -> BatchProcessor {
         let config = ProcessorConfig {
             batch: BatchConfig {
                 schedule_delay_ms: 1_000,
@@ -306,7 +315,7 @@ mod tests {
                     path: if protocol == OtlpProtocol::Grpc { String::new() } else { "/v1/traces".into() },
                 },
                 headers: vec![("x-tenant".into(), "blue".into())],
-                compression: Compression::None,
+                compression,
                 timeout_ms: 10_000,
             },
         };
@@ -465,6 +474,33 @@ mod tests {
         assert_eq!(counters.pending(Counter::SpansExported), 0, "too late, and not the other's");
         processor.handle_response(next, &accepted(), &mut counters);
         assert_eq!(counters.pending(Counter::SpansExported), 1);
+    }
+
+    #[test]
+    fn gzip_holds_the_same_request() {
+        use std::io::Read;
+
+        for protocol in [OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf, OtlpProtocol::HttpJson] {
+            let body_of = |compression| {
+                let mut counters = Counters::default();
+                let mut processor = compressing(protocol, compression, 10, 1);
+                processor.push(&span(1), &mut counters);
+                processor.poll(0, &mut counters).unwrap().1
+            };
+            let (plain, packed) = (body_of(Compression::None), body_of(Compression::Gzip));
+            let is_grpc = protocol == OtlpProtocol::Grpc;
+            let head = if is_grpc { 5 } else { 0 };
+            if is_grpc {
+                let length = u32::try_from(packed.body.len() - 5).unwrap().to_be_bytes();
+                assert_eq!((packed.body[0], &packed.body[1..5]), (1, &length[..]), "flagged, and its length");
+            }
+            let name = if is_grpc { "grpc-encoding" } else { "content-encoding" };
+            assert!(packed.headers.contains(&(name.to_owned(), "gzip".to_owned())));
+            assert!(!plain.headers.iter().any(|(_, value)| value == "gzip"));
+            let mut unpacked = Vec::new();
+            flate2::read::GzDecoder::new(&packed.body[head..]).read_to_end(&mut unpacked).unwrap();
+            assert_eq!(unpacked, plain.body[head..], "{protocol:?}");
+        }
     }
 
     #[test]

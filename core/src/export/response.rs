@@ -173,7 +173,7 @@ mod tests {
     fn framed(message: &[u8]) -> Vec<u8> {
         let mut body = vec![0; grpc::FRAME_HEAD];
         body.extend_from_slice(message);
-        assert!(grpc::finish_frame(&mut body));
+        assert!(grpc::finish_frame(&mut body, false));
         body
     }
 

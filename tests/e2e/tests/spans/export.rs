@@ -192,6 +192,40 @@ fn every_protocol_carries_the_same_spans() {
     });
 }
 
+#[test]
+fn gzip_is_understood_by_a_backend() {
+    let compressing = |protocol: &str| {
+        let mut exporter = exporter(protocol);
+        let channel = if protocol == "grpc" { "otlp_grpc" } else { "otlp_http" };
+        exporter[channel]["compression"] = json!("gzip");
+        json!({"batch": {"schedule_delay": 100, "exporter": exporter}})
+    };
+    let listeners = PROTOCOLS.map(|protocol| exporting(protocol, &[compressing(protocol)]));
+    each_envoy(&[1], |envoy, _| {
+        let backend = Backend::start(envoy, &Options::default(), &listeners);
+        let table = Table::default();
+        for (protocol, name) in
+            [("grpc", "grpc-encoding"), ("protobuf", "content-encoding"), ("json", "content-encoding")]
+        {
+            table.case(protocol, || {
+                let caller = Caller::new();
+                caller.get("/a").send(backend.mesh.envoy.address(protocol)?)?;
+                caller.span(backend.receiver(protocol))?;
+                let requests = backend.receiver(protocol).requests();
+                let request = requests.last().context("a request")?;
+                ensure!(request.header(name) == Some("gzip"), "{name} is {:?}", request.header(name));
+                Ok(())
+            });
+        }
+        table.case("the books balance", || {
+            let books = backend.settled(&Books(BTreeMap::new()), 3)?;
+            books.expect(&[("spans_exported", 3), ("export_requests_failed", 0)])
+        });
+        table.finish(&backend.mesh);
+        backend.mesh.stop();
+    });
+}
+
 /// A span without what differs from request to request.
 fn comparable(span: &ReceivedSpan) -> Value {
     let mut json = span.to_json();
