@@ -161,3 +161,6 @@ impl Plugin {
         line.filter(|line| line.level >= self.log_level)
     }
 }
+
+#[cfg(test)]
+mod tests;

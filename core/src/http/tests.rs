@@ -6,5 +6,7 @@ mod attributes;
 mod endings;
 mod limits;
 mod names;
+#[cfg(not(target_arch = "wasm32"))]
+mod properties;
 mod roles;
 mod sampling;

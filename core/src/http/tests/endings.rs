@@ -8,7 +8,6 @@ use super::harness::*;
 use crate::http::{RequestHead, ResponseFlags, StreamEnd, TrafficDirection};
 
 /// Response flags, their short names, and what they have for an `error.type`.
-#[expect(clippy::type_complexity, reason = "a table")]
 const FLAGS: &[(u64, &[&str], Option<&str>)] = &[
     (0, &[], None),
     (1 << 5, &["UF"], Some("UpstreamConnectionFailure")),
@@ -34,7 +33,6 @@ enum Error {
 }
 
 #[test]
-#[expect(clippy::type_complexity, reason = "a table")]
 fn status_and_error_type_by_code_flags_and_kind() {
     use Error::{Code, Flag, FlagOrOther, Never};
     let websocket = with(&get(), &[("upgrade", Some("websocket")), ("connection", Some("upgrade"))]);

@@ -20,7 +20,8 @@ const REVERSED: &str = r#"{"parent_based": {"root": {"always_off": {}}, "remote_
     "remote_parent_not_sampled": {"always_on": {}}}}"#;
 const HALF: &str = r#"{"trace_id_ratio_based": {"ratio": 0.5}}"#;
 
-/// What a caller sent, and which of the samplers ON, OFF, DEFAULT, ROOT_OFF and REVERSED then record.
+/// What a caller sent, and which of the samplers `ON`, `OFF`, `DEFAULT`, `ROOT_OFF` and `REVERSED` then record.
+#[expect(clippy::type_complexity, reason = "a table")]
 const CALLERS: &[(&str, Option<&str>, Option<&str>, [bool; 5], &str)] = &[
     ("nobody", None, None, [true, false, true, false, false], "the trace begins here"),
     ("W3C 01", Some("-01"), None, [true, false, true, true, false], "sampled"),
@@ -139,6 +140,7 @@ fn the_callers_trace_state_stands_on_the_span() {
 }
 
 #[test]
+#[expect(clippy::type_complexity, reason = "a table")]
 fn what_was_read_is_counted_by_format() {
     let traceparent = format!("00-{TRACE}-{PARENT}-01");
     let uber = format!("{TRACE}:{PARENT}:0:1");

@@ -1,0 +1,318 @@
+//! A plugin as its host drives it.
+
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use prost::Message;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::http::tests::harness::{Setup, ended, get, request, spans_of};
+
+const MS: u64 = 1_000_000;
+const EXPORTER: &str = r#""exporter": {"otlp_http": {"endpoint": "http://collector:4318/v1/traces"}}"#;
+
+fn batch(settings: &str) -> String {
+    format!(r#"{{"batch": {{{settings}{EXPORTER}}}}}"#)
+}
+
+fn simple() -> String {
+    format!(r#"{{"simple": {{{EXPORTER}}}}}"#)
+}
+
+fn processors(processors: &[String]) -> Setup {
+    let mut setup = Setup::new("server");
+    setup.processors = processors.to_vec();
+    setup
+}
+
+fn begin(plugin: &mut Plugin, lines: &[(&str, &str)]) -> (Exchange, Vec<HeaderEdit>) {
+    let head = RequestHead::collect(lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())), false);
+    plugin.handle_request_headers(&head, TrafficDirection::Inbound, None).unwrap()
+}
+
+/// One whole request.
+fn serve(plugin: &mut Plugin) -> Wakeup {
+    let (exchange, _) = begin(plugin, &get());
+    plugin.handle_end(exchange, &ended(200))
+}
+
+fn accepted() -> ExportResponse<'static> {
+    ExportResponse { headers: &[(b":status", b"200")], body: b"", trailers: &[] }
+}
+
+const UNANSWERED: ExportResponse<'_> = ExportResponse { headers: &[], body: b"", trailers: &[] };
+
+/// Every counter that is not zero.
+fn books(plugin: &Plugin) -> Vec<(Counter, u64)> {
+    let all = Counter::ALL.iter().map(|counter| (*counter, plugin.counters.pending(*counter)));
+    all.filter(|(_, count)| *count > 0).collect()
+}
+
+#[test]
+fn a_plugin_without_a_tracer_touches_nothing() {
+    let whole = Setup::new("gateway").section(r#""disabled": true"#).config();
+    let without = Config::from_json(br#"{"file_format": "1.1", "propagator": {"composite_list": "tracecontext"}}"#);
+    for (config, why) in [(whole, "disabled"), (without.unwrap(), "no tracer provider")] {
+        let mut plugin = Plugin::new(&config, &NodeFacts::default(), [7; 32]);
+        assert!(plugin.http().is_none(), "{why}");
+        let head = RequestHead::collect([(&b"traceparent"[..], &b"junk"[..])].into_iter(), true);
+        assert!(plugin.handle_request_headers(&head, TrafficDirection::Inbound, None).is_none(), "{why}");
+        assert_eq!(plugin.poll(u64::MAX), None, "{why}");
+        plugin.flush();
+        assert_eq!(plugin.poll(u64::MAX), None, "{why}");
+        plugin.abandon();
+        assert!(plugin.is_idle(), "{why}");
+        assert_eq!(books(&plugin), [], "{why}");
+        assert_eq!(plugin.tick_period_ms(), 1_000, "{why}");
+    }
+}
+
+#[test]
+fn an_exchange_of_another_configuration_ends_quietly() {
+    let (exchange, _) = begin(&mut Setup::new("server").plugin(), &get());
+    let mut disabled = Setup::new("server").section(r#""disabled": true"#).plugin();
+    assert_eq!(disabled.handle_end(exchange, &ended(200)), Wakeup::Tick);
+    assert_eq!(books(&disabled), []);
+}
+
+#[test]
+fn the_tick_is_as_often_as_the_shortest_delay_needs() {
+    let delay = |ms: u32| batch(&format!(r#""schedule_delay": {ms}, "#));
+    let table: &[(&[String], u32, &str)] = &[
+        (&[batch("")], 1_000, "the default delay of 5 s: counters want a second"),
+        (&[delay(1_000)], 1_000, "the delay itself"),
+        (&[delay(200)], 200, "the delay itself"),
+        (&[delay(49)], 50, "not more often than 20 times a second"),
+        (&[delay(0)], 50, "not more often than 20 times a second"),
+        (&[simple()], 50, "simple has no delay"),
+        (&[batch(""), delay(300), delay(400)], 300, "the shortest of several"),
+    ];
+    for (list, expected, why) in table {
+        assert_eq!(processors(list).plugin().tick_period_ms(), *expected, "{why}");
+    }
+}
+
+#[test]
+fn a_full_batch_wakes_the_host() {
+    let mut plugin = processors(&[batch(r#""max_export_batch_size": 3, "#)]).plugin();
+    assert_eq!(plugin.poll(0), None);
+    assert_eq!([serve(&mut plugin), serve(&mut plugin)], [Wakeup::Tick, Wakeup::Tick]);
+    assert_eq!(plugin.poll(1), None, "neither full nor due");
+    assert_eq!(serve(&mut plugin), Wakeup::Soon);
+    let (_, request) = plugin.poll(1).unwrap();
+    assert_eq!(spans_of(&request.body).len(), 3);
+
+    let mut plugin = processors(&[batch(""), simple()]).plugin();
+    assert_eq!(serve(&mut plugin), Wakeup::Soon, "one of several is enough");
+}
+
+#[test]
+fn what_is_not_recorded_wakes_nobody() {
+    let mut setup = Setup::new("gateway").sampler(r#"{"always_off": {}}"#);
+    setup.processors = vec![simple()];
+    let mut plugin = setup.plugin();
+    let (exchange, edits) = begin(&mut plugin, &get());
+    assert!(matches!(exchange, Exchange::NotRecorded));
+    assert_eq!(edits.len(), 1, "context goes on all the same");
+    assert_eq!(plugin.handle_end(exchange.clone(), &ended(200)), Wakeup::Tick);
+    plugin.handle_lost(&exchange);
+    assert_eq!(plugin.poll(u64::MAX), None);
+    assert_eq!(books(&plugin), [(Counter::Streams, 1), (Counter::SpansNotSampled, 1)]);
+}
+
+#[test]
+fn each_processor_gets_each_span() {
+    let mut plugin = processors(&[batch(""), simple(), batch("")]).plugin();
+    serve(&mut plugin);
+    plugin.flush();
+    let mut bodies = Vec::new();
+    while let Some((id, request)) = plugin.poll(0) {
+        bodies.push(request.body);
+        plugin.handle_response(id, &accepted());
+    }
+    assert_eq!(bodies.len(), 3);
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "the same span, the same resource");
+    assert!(plugin.is_idle());
+    let expected =
+        [(Counter::Streams, 1), (Counter::SpansStarted, 1), (Counter::SpansExported, 3), (Counter::ExportRequests, 3)];
+    assert_eq!(books(&plugin), expected);
+}
+
+#[test]
+fn an_answer_reaches_the_processor_that_asked() {
+    let mut plugin = processors(&[simple(), simple()]).plugin();
+    serve(&mut plugin);
+    let (first, _) = plugin.poll(0).unwrap();
+    let (second, _) = plugin.poll(0).unwrap();
+    assert_ne!(first, second);
+    assert_eq!(plugin.poll(0), None);
+    plugin.handle_response(second, &UNANSWERED);
+    assert!(!plugin.is_idle(), "the first still waits");
+    plugin.handle_response(first, &accepted());
+    assert!(plugin.is_idle());
+    assert_eq!(plugin.handle_response(first, &accepted()), None, "answered already");
+    let count = |counter| plugin.counters.pending(counter);
+    assert_eq!((count(Counter::SpansExported), count(Counter::SpansDroppedRequestFailed)), (1, 1));
+}
+
+#[test]
+fn every_way_to_lose_a_span_is_counted() {
+    let mut plugin = processors(&[batch(r#""max_queue_size": 2, "max_export_batch_size": 1, "#)]).plugin();
+    for _ in 0..3 {
+        serve(&mut plugin);
+    }
+    let (id, _) = plugin.poll(0).unwrap();
+    plugin.handle_dispatch_error(id, DispatchError::NoCluster);
+    let (id, _) = plugin.poll(0).unwrap();
+    plugin.handle_dispatch_error(id, DispatchError::Host(2));
+    serve(&mut plugin);
+    let (id, _) = plugin.poll(0).unwrap();
+    let partial = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess { rejected_spans: 1, error_message: "too old".into() }),
+    };
+    let body = partial.encode_to_vec();
+    let line = plugin.handle_response(id, &ExportResponse { body: &body, ..accepted() }).unwrap();
+    assert!(line.text.contains("rejected 1 spans: too old"), "{}", line.text);
+    serve(&mut plugin);
+    let (exchange, _) = begin(&mut plugin, &get());
+    plugin.handle_lost(&exchange);
+    plugin.abandon();
+    let expected = [
+        (Counter::Streams, 6),
+        (Counter::SpansStarted, 6),
+        (Counter::SpansDroppedQueueFull, 1),
+        (Counter::SpansDroppedRequestFailed, 1),
+        (Counter::SpansDroppedNoCluster, 1),
+        (Counter::SpansRejected, 1),
+        (Counter::SpansDroppedShutdown, 1),
+        (Counter::SpansDroppedNoLog, 1),
+        (Counter::ExportRequests, 3),
+        (Counter::ExportRequestsFailed, 2),
+    ];
+    assert_eq!(books(&plugin), expected);
+}
+
+#[test]
+fn a_lost_gateway_loses_two_spans() {
+    for (role, spans) in [("server", 1), ("client", 1), ("gateway", 2)] {
+        let mut plugin = Setup::new(role).plugin();
+        let (exchange, _) = begin(&mut plugin, &get());
+        plugin.handle_lost(&exchange);
+        let expected = [(Counter::Streams, 1), (Counter::SpansStarted, spans), (Counter::SpansDroppedNoLog, spans)];
+        assert_eq!(books(&plugin), expected, "{role}");
+        assert!(plugin.is_idle());
+    }
+}
+
+#[test]
+fn a_clock_that_steps_back_stalls_no_batch() {
+    let hour = 3_600_000 * MS;
+    let mut plugin = processors(&[batch("")]).plugin();
+    assert_eq!(plugin.poll(2 * hour), None);
+    serve(&mut plugin);
+    assert_eq!(plugin.poll(hour), None, "not due");
+    assert!(plugin.poll(hour + 5_000 * MS).is_some(), "one delay later");
+}
+
+#[test]
+fn grpc_is_framed() {
+    let exporter = r#"{"simple": {"exporter": {"otlp_grpc": {"endpoint": "http://collector:4317"}}}}"#;
+    let mut plugin = processors(&[exporter.to_owned()]).plugin();
+    serve(&mut plugin);
+    let (id, request) = plugin.poll(0).unwrap();
+    let (head, message) = request.body.split_at(5);
+    assert_eq!(head[0], 0, "not compressed");
+    assert_eq!(u32::from_be_bytes(head[1..].try_into().unwrap()) as usize, message.len());
+    assert_eq!(spans_of(message).len(), 1);
+    plugin.handle_response(
+        id,
+        &ExportResponse { headers: &[(b":status", b"200")], body: b"\0\0\0\0\0", trailers: &[(b"grpc-status", b"0")] },
+    );
+    assert_eq!(plugin.counters.pending(Counter::SpansExported), 1);
+}
+
+#[test]
+fn json_is_the_same_span() {
+    let exporter =
+        r#"{"simple": {"exporter": {"otlp_http": {"endpoint": "http://c:4318/v1/traces", "encoding": "json"}}}}"#;
+    let mut plugin = processors(&[exporter.to_owned(), simple()]).plugin();
+    serve(&mut plugin);
+    let (_, json) = plugin.poll(0).unwrap();
+    let (_, protobuf) = plugin.poll(0).unwrap();
+    let json: ExportTraceServiceRequest = serde_json::from_slice(&json.body).unwrap();
+    assert_eq!(json, ExportTraceServiceRequest::decode(protobuf.body.as_slice()).unwrap());
+}
+
+#[test]
+fn requests_say_whose_spans_they_are() {
+    let setup = Setup::new("server").section(
+        r#""resource": {"attributes": [{"name": "service.name", "value": "checkout"}], "schema_url": "https://a/1"}"#,
+    );
+    let mut plugin = setup.plugin();
+    serve(&mut plugin);
+    plugin.flush();
+    let (_, request) = plugin.poll(0).unwrap();
+    let read = ExportTraceServiceRequest::decode(request.body.as_slice()).unwrap();
+    let [resource_spans] = read.resource_spans.as_slice() else { panic!("{read:?}") };
+    assert_eq!(resource_spans.schema_url, "https://a/1");
+    let names = resource_spans.resource.as_ref().unwrap().attributes.iter();
+    let service = names.filter(|attribute| attribute.key == "service.name").collect::<Vec<_>>();
+    assert!(format!("{service:?}").contains("checkout") && service.len() == 1);
+    let [scope_spans] = resource_spans.scope_spans.as_slice() else { panic!("{read:?}") };
+    assert_eq!(scope_spans.schema_url, semconv::SCHEMA_URL);
+    let scope = scope_spans.scope.as_ref().unwrap();
+    assert_eq!((scope.name.as_str(), scope.version.as_str()), ("meshspan", crate::VERSION));
+}
+
+#[test]
+fn filter_state_needs_no_removal_that_routes_again() {
+    let lines = [
+        get(),
+        vec![
+            ("x-b3-traceid", "4bf92f3577b34da6a3ce929d0e0e4736"),
+            ("x-b3-spanid", "00f067aa0ba902b7"),
+            ("x-b3-parentspanid", "05e3ac9a4f6e3b90"),
+            ("x-b3-sampled", "1"),
+        ],
+    ]
+    .concat();
+    let removed = |inject: &str| {
+        let setup = Setup::new("server").propagators("b3multi").meshspan(&format!(r#""inject": "{inject}""#));
+        let (_, edits) = begin(&mut setup.plugin(), &lines);
+        assert!(edits.iter().any(|edit| matches!(edit, HeaderEdit::Set { name, .. } if name == "x-b3-spanid")));
+        edits.contains(&HeaderEdit::Remove { name: "x-b3-parentspanid".into() })
+    };
+    assert!(removed("headers"), "a stale parent's parent goes");
+    assert!(!removed("filter_state"), "Envoy would route again for it");
+}
+
+#[test]
+fn log_lines_below_the_level_are_not_given() {
+    let outcome = |level: &str| {
+        let mut setup = Setup::new("server").section(&format!(r#""log_level": "{level}""#));
+        setup.processors = vec![simple()];
+        let mut plugin = setup.plugin();
+        let mut lines = Vec::new();
+        for response in [UNANSWERED, accepted()] {
+            serve(&mut plugin);
+            let (id, _) = plugin.poll(0).unwrap();
+            lines.push(plugin.handle_response(id, &response).map(|line| line.level));
+        }
+        lines
+    };
+    assert_eq!(outcome("info"), [Some(LogLevel::Warn), Some(LogLevel::Info)], "it fails, and works again");
+    assert_eq!(outcome("warn"), [Some(LogLevel::Warn), None]);
+    assert_eq!(outcome("error"), [None, None]);
+}
+
+#[test]
+fn the_seed_decides_the_ids() {
+    let ids = |seed: u8| {
+        let mut plugin = Plugin::new(&Setup::new("server").config(), &NodeFacts::default(), [seed; 32]);
+        begin(&mut plugin, &request("GET", "/")).1
+    };
+    assert_eq!(ids(1), ids(1));
+    assert_ne!(ids(1), ids(2), "workers have seeds of their own");
+}
