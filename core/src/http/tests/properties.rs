@@ -266,7 +266,9 @@ proptest! {
                 let Some((id, request)) = plugin.poll(now) else { return };
                 let spans = spans_of(&request.body);
                 decoded += spans.len() as u64;
-                spans.iter().for_each(|span| check_span(span, &[SERVER, CLIENT]));
+                for span in &spans {
+                    check_span(span, &[SERVER, CLIENT]);
+                }
                 answer(plugin, id, answers.next().unwrap());
             }
             panic!("a poll without end");
@@ -319,7 +321,9 @@ proptest! {
         let called = end.numbers[7] != Some(0);
         let expected = if called || role != "gateway" { kinds } else { &[SERVER] };
         prop_assert_eq!(traced.spans.iter().map(|span| span.kind).collect::<Vec<_>>(), expected);
-        traced.spans.iter().for_each(|span| check_span(span, kinds));
+        for span in &traced.spans {
+            check_span(span, kinds);
+        }
         if let [server, client] = traced.spans.as_slice() {
             prop_assert_eq!(&client.parent_span_id, &server.span_id);
             prop_assert!(client.start_time_unix_nano >= server.start_time_unix_nano);
