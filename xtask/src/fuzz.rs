@@ -64,8 +64,15 @@ pub(crate) fn targets(places: &Places) -> Result<Vec<String>> {
 /// Builds all targets.
 pub(crate) fn build(places: &Places) -> Result<()> {
     let mut command = Command::new(cargo());
-    // The crates under test bring their dependencies along, so the lock file here follows theirs.
-    command.current_dir(places.root.join("fuzz")).args(["build", "--locked", "--release", "--bins", "--target", &host()?]);
+    // When the dependencies of the crates under test change, fuzz/Cargo.lock follows: `cargo check` in fuzz/ does it.
+    command.current_dir(places.root.join("fuzz")).args([
+        "build",
+        "--locked",
+        "--release",
+        "--bins",
+        "--target",
+        &host()?,
+    ]);
     let status = run_open(command.env("CARGO_TARGET_DIR", target_dir(places)).env("RUSTFLAGS", COVERAGE))?;
     if !status.success() {
         bail!("the fuzz targets do not compile ({status}); the compiler's messages stand above");

@@ -103,7 +103,8 @@ fn a_gateways_spans_are_sampled_apart() {
     let both = trace(&Setup::new("gateway"), &get(), &ended(200));
     let (server, client) = (both.of_kind(SERVER), both.of_kind(CLIENT));
 
-    let sampler = r#"{"parent_based": {"root": {"always_off": {}}, "local_parent_not_sampled": {"always_on": {}}}}"#;
+    let sampler = r#"{"parent_based": {"root": {"always_off": {}},
+        "local_parent_sampled": {"always_off": {}}, "local_parent_not_sampled": {"always_on": {}}}}"#;
     let client_only = trace(&Setup::new("gateway").sampler(sampler), &get(), &ended(200));
     let span = client_only.span();
     assert_eq!((span.kind, &span.span_id), (CLIENT, &client.span_id), "the same seed draws the same ids");
@@ -112,7 +113,8 @@ fn a_gateways_spans_are_sampled_apart() {
     assert_eq!(client_only.counters.pending(Counter::SpansStarted), 1);
     assert_eq!(client_only.counters.pending(Counter::SpansNotSampled), 0, "one span of the request is recorded");
 
-    let sampler = r#"{"parent_based": {"root": {"always_on": {}}, "local_parent_sampled": {"always_off": {}}}}"#;
+    let sampler = r#"{"parent_based": {"root": {"always_on": {}},
+        "local_parent_sampled": {"always_off": {}}, "local_parent_not_sampled": {"always_on": {}}}}"#;
     let server_only = trace(&Setup::new("gateway").sampler(sampler), &get(), &ended(200));
     let span = server_only.span();
     assert_eq!((span.kind, &span.span_id), (SERVER, &server.span_id));
@@ -120,6 +122,9 @@ fn a_gateways_spans_are_sampled_apart() {
     assert_eq!(server_only.traceparent(), expected, "the client span goes upstream, and was not sampled");
 
     let sampler = r#"{"parent_based": {"root": {"always_off": {}}, "local_parent_not_sampled": {"always_on": {}}}}"#;
+    let default = Setup::new("gateway").sampler(r#"{"parent_based": {"root": {"always_off": {}}}}"#);
+    assert_eq!(trace(&default, &get(), &ended(200)).spans, [], "by default a client span follows its server span");
+
     let nobody_called = StreamEnd { attempt_count: Some(0), ..ended(404) };
     let none = trace(&Setup::new("gateway").sampler(sampler), &get(), &nobody_called);
     assert_eq!(none.spans, [], "its only span would have been a client's that called nobody");
