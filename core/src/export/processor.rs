@@ -236,9 +236,11 @@ impl BatchProcessor {
     }
 
     fn drop_lost(&mut self, now: u64, counters: &mut Counters) {
+        let down = &mut self.down;
         self.in_flight.retain(|request| {
             let waited_for = now < request.lost_at;
             if !waited_for {
+                *down = true;
                 counters.increment(Counter::ExportRequestsFailed);
                 counters.add(Counter::SpansDroppedRequestFailed, u64::from(request.spans));
             }

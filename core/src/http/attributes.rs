@@ -2,7 +2,7 @@
 
 use super::address::{default_port, split, split_socket};
 use super::exchange::{Recorded, StreamEnd};
-use super::request::RequestHead;
+use super::request::{RequestHead, Tunnel};
 use crate::config::{HttpInstrumentation, HttpSemconv};
 use crate::header;
 use crate::masking::{Masked, Masker};
@@ -152,7 +152,7 @@ impl SpanShape {
                 attributes.put_count(legacy::HTTP_STATUS_CODE, code);
             }
         }
-        let status = self.put_error(end, recorded.asks_for_tunnel, attributes);
+        let status = self.put_error(end, recorded.tunnel, attributes);
         // What the host says is the protocol of the client's connection; a gateway's own may be another.
         let is_inner = self.kind == SpanKind::Client && recorded.gateway.is_some();
         if let Some(version) = end.protocol.strip_prefix(b"HTTP/").filter(|_| !is_inner) {
@@ -187,7 +187,7 @@ impl SpanShape {
 
     /// `error.type` and the status: by the code, as the conventions have it for the kind of span, else by what
     /// Envoy says went wrong (a reset, a client that left).
-    fn put_error(&self, end: &StreamEnd<'_>, asks_for_tunnel: bool, attributes: &mut SpanAttributes) -> SpanStatus {
+    fn put_error(&self, end: &StreamEnd<'_>, tunnel: Option<Tunnel>, attributes: &mut SpanAttributes) -> SpanStatus {
         let from = if self.kind == SpanKind::Server { 500 } else { 400 };
         match end.response_code {
             Some(code) if code >= from => {
@@ -195,7 +195,7 @@ impl SpanShape {
                 SpanStatus::Error
             }
             // A tunnel (WebSocket, CONNECT) ends when one side closes: Envoy flags that as a termination.
-            Some(101 | 200..300) if asks_for_tunnel => SpanStatus::Unset,
+            Some(code) if tunnel.is_some_and(|tunnel| tunnel.is_open(code, end.protocol)) => SpanStatus::Unset,
             code => match end.response_flags.failure() {
                 // What the proxy answered on its own and judged a client's error is none of a server span.
                 Some(_) if code.is_some_and(|code| code >= 400) => SpanStatus::Unset,
@@ -237,8 +237,8 @@ impl SpanShape {
 }
 
 fn put_envoy(end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
-    if end.response_flags.0 != 0 {
-        let names: Vec<_> = end.response_flags.short_names().map(Masked::literal).collect();
+    let names: Vec<_> = end.response_flags.short_names().map(Masked::literal).collect();
+    if !names.is_empty() {
         attributes.put(envoy::RESPONSE_FLAGS, Value::Texts(&names));
     }
     let texts = [

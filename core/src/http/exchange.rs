@@ -1,6 +1,7 @@
 //! One HTTP exchange between its request headers and its end.
 
 use super::ResponseFlags;
+use super::request::Tunnel;
 use crate::header::HeaderLine;
 use crate::span::SpanAttributes;
 use crate::trace::{SpanId, TraceId};
@@ -26,8 +27,8 @@ pub struct Recorded {
     pub(super) parent: Option<SpanId>,
     /// Of a gateway: the id of its server span, recorded or not. The client span is its child.
     pub(super) gateway: Option<SpanId>,
-    /// Whether the stream becomes a tunnel if it is answered with success.
-    pub(super) asks_for_tunnel: bool,
+    /// Whether the request asks for the stream to become a tunnel.
+    pub(super) tunnel: Option<Tunnel>,
     /// The template that the path follows.
     pub(super) route: Option<Rc<str>>,
     pub(super) server: Option<OpenSpan>,

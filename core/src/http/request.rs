@@ -21,6 +21,27 @@ pub struct RequestHead<'a> {
     lines: Vec<HeaderLine<'a>>,
 }
 
+/// How a request asks for a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tunnel {
+    /// The method CONNECT.
+    Connect,
+    /// The header `upgrade`, which is also how Envoy shows an extended CONNECT.
+    Upgrade,
+}
+
+impl Tunnel {
+    /// Whether the answer opened it: 101 an upgrade (RFC 9110 §7.8), any success a CONNECT (§9.3.6), and the extended
+    /// CONNECT of HTTP/2 and HTTP/3 too (RFC 8441 §4), where there is no 101.
+    pub(super) fn is_open(self, code: u64, protocol: &[u8]) -> bool {
+        let success = (200..300).contains(&code);
+        match self {
+            Self::Connect => success,
+            Self::Upgrade => code == 101 || success && !protocol.starts_with(b"HTTP/1"),
+        }
+    }
+}
+
 impl<'a> RequestHead<'a> {
     /// From all header lines. `keep_lines`: whether captured headers will be asked for.
     pub fn collect(lines: impl Iterator<Item = HeaderLine<'a>>, keep_lines: bool) -> Self {
@@ -55,9 +76,12 @@ impl<'a> RequestHead<'a> {
         if matches!(self.forwarded_proto, b"http" | b"https") { self.forwarded_proto } else { self.scheme }
     }
 
-    /// Whether the stream becomes a tunnel when the answer is a success: its end is then a connection's.
-    pub(super) fn asks_for_tunnel(&self) -> bool {
-        self.upgrade || self.method == b"CONNECT"
+    /// Whether the stream becomes a tunnel when the answer agrees: its end is then a connection's.
+    pub(super) fn tunnel(&self) -> Option<Tunnel> {
+        match self.method {
+            b"CONNECT" => Some(Tunnel::Connect),
+            _ => self.upgrade.then_some(Tunnel::Upgrade),
+        }
     }
 
     /// The path without its query, and the query without its `?`. A fragment, which no client should send, is
@@ -70,6 +94,29 @@ impl<'a> RequestHead<'a> {
                 (path, query.strip_prefix(b"?"))
             }
             None => (target, None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn a_tunnel_opens_when_the_answer_agrees() {
+        let table: &[(Tunnel, u64, &str, bool, &str)] = &[
+            (Tunnel::Upgrade, 101, "HTTP/1.1", true, "switched"),
+            (Tunnel::Upgrade, 200, "HTTP/1.1", false, "the upgrade was ignored"),
+            (Tunnel::Upgrade, 200, "HTTP/2", true, "an extended CONNECT has no 101"),
+            (Tunnel::Upgrade, 426, "HTTP/2", false, "refused"),
+            (Tunnel::Connect, 200, "HTTP/1.1", true, "connected"),
+            (Tunnel::Connect, 503, "HTTP/2", false, "not connected"),
+        ];
+        for (tunnel, code, protocol, open, why) in table {
+            assert_eq!(tunnel.is_open(*code, protocol.as_bytes()), *open, "{why}");
         }
     }
 }

@@ -181,7 +181,7 @@ impl HttpTracer {
             trace_state: trace_state.combined(),
             parent: parent.map(|parent| parent.span_id),
             gateway: if let Plan::Gateway { server, .. } = &plan { Some(server.span_id) } else { None },
-            asks_for_tunnel: head.asks_for_tunnel(),
+            tunnel: head.tunnel(),
             route: self.routes.find(head.path_and_query().0),
             server,
             client,
@@ -207,6 +207,12 @@ impl HttpTracer {
             Some(template) => Some(Masked::configured(template)),
             None => envoy_route.map(|name| self.masker.text(name)),
         };
+        // A gateway that answered by itself called nobody: then its client span never was.
+        let called = recorded.gateway.is_none() || end.attempt_count.is_none_or(|count| count > 0);
+        let client = client.filter(|_| called);
+        if server.is_none() && client.is_none() {
+            counters.increment(Counter::SpansNotSampled);
+        }
         let start = end.start.or(recorded.seen_at).unwrap_or(end.now);
         let mut buffer = Vec::with_capacity(2048);
         let mut finish = |open: OpenSpan, shape: &SpanShape, parent: Option<(SpanId, bool)>, start: u64| {
@@ -241,9 +247,7 @@ impl HttpTracer {
         if let Some(server) = server {
             finish(server, &self.server, remote, start);
         }
-        // A gateway that answered by itself called nobody: then its client span never was.
-        let called = recorded.gateway.is_none() || end.attempt_count.is_none_or(|count| count > 0);
-        if let Some(client) = client.filter(|_| called) {
+        if let Some(client) = client {
             let parent = recorded.gateway.map_or(remote, |server| Some((server, false)));
             let start = recorded.seen_at.map_or(start, |seen_at| seen_at.max(start));
             finish(client, &self.client, parent, start);

@@ -21,8 +21,8 @@ pub enum Value<'a> {
 ///
 /// Attributes above the count limit are not recorded and counted; strings above the length limit are cut after
 /// that many characters (OpenTelemetry specification, "Attribute Limits"). The standard's length limit is none, and
-/// headers can be long: so all attributes together have a cap in bytes too. A text that goes beyond it is cut, and
-/// what then has no room is dropped.
+/// headers can be long: so all attributes together have a cap in bytes too. A text that goes beyond it is cut; a list
+/// that does, and what has no room left at all, is dropped.
 #[derive(Clone, Debug)]
 pub struct SpanAttributes {
     bytes: Vec<u8>,
@@ -41,11 +41,15 @@ impl SpanAttributes {
     /// Records one attribute. The caller never gives the same key twice.
     pub fn put(&mut self, key: &str, value: Value<'_>) {
         let cap = usize::try_from(self.limits.attribute_bytes).unwrap_or(usize::MAX);
-        let needed = key.len().saturating_add(match value {
-            Value::Texts(texts) => texts.iter().map(|text| text.as_str().len().saturating_add(8)).sum(),
-            Value::Text(_) | Value::Int(_) | Value::Double(_) => 24,
-        });
         let room = cap.saturating_sub(self.bytes.len());
+        let length = self.limits.attribute_value_length;
+        let frame = key.len().saturating_add(FRAME);
+        let needed = match value {
+            Value::Text(_) | Value::Int(_) | Value::Double(_) => frame,
+            Value::Texts(texts) => texts.iter().fold(frame, |sum, text| {
+                sum.saturating_add(cut(text.as_str(), length).len()).saturating_add(ITEM_FRAME)
+            }),
+        };
         if self.count >= self.limits.attribute_count || needed > room {
             self.dropped = self.dropped.saturating_add(1);
             return;
@@ -53,19 +57,15 @@ impl SpanAttributes {
         self.count = self.count.saturating_add(1);
         match value {
             Value::Text(text) => {
-                let text = cut(text.as_str(), self.limits.attribute_value_length);
+                let text = cut(text.as_str(), length);
                 let fitting = text.get(..text.floor_char_boundary(room.saturating_sub(needed))).unwrap_or_default();
                 if fitting.len() < text.len() {
                     self.truncated = self.truncated.saturating_add(1);
                 }
-                let text = fitting;
-                put_key_value(&mut self.bytes, 9, key, AnyValue::Text(text));
+                put_key_value(&mut self.bytes, 9, key, AnyValue::Text(fitting));
             }
             Value::Texts(texts) => {
-                let items: Vec<_> = texts
-                    .iter()
-                    .map(|text| AnyValue::Text(cut(text.as_str(), self.limits.attribute_value_length)))
-                    .collect();
+                let items: Vec<_> = texts.iter().map(|text| AnyValue::Text(cut(text.as_str(), length))).collect();
                 put_key_value(&mut self.bytes, 9, key, AnyValue::Array(&items));
             }
             Value::Int(number) => put_key_value(&mut self.bytes, 9, key, AnyValue::Int(number)),
@@ -98,6 +98,12 @@ impl SpanAttributes {
         &self.bytes
     }
 }
+
+/// What an attribute's encoding takes at most beside its key and its texts.
+const FRAME: usize = 24;
+
+/// What the encoding of a list's item takes at most beside its text.
+const ITEM_FRAME: usize = 12;
 
 /// The first `limit` characters.
 fn cut(text: &str, limit: Option<u32>) -> &str {
@@ -143,6 +149,22 @@ mod tests {
             attributes.put(key, Value::Int(1));
         }
         assert_eq!((attributes.count, attributes.dropped()), (2, 2));
+    }
+
+    #[test]
+    fn a_list_counts_as_it_is_cut() {
+        let long = "x".repeat(2_000);
+        let list = [Masked::configured(&long)];
+        let limits = SpanLimits { attribute_bytes: 1_024, attribute_value_length: Some(16), ..SpanLimits::default() };
+        let mut attributes = SpanAttributes::new(limits);
+        attributes.put("list", Value::Texts(&list));
+        assert_eq!(attributes.dropped(), 0, "sixteen characters fit");
+        for length in 0..1_100 {
+            let limits = SpanLimits { attribute_value_length: Some(length), ..limits };
+            let mut attributes = SpanAttributes::new(limits);
+            attributes.put("list", Value::Texts(&list));
+            assert!(attributes.as_bytes().len() <= 1_024, "{length}: {}", attributes.as_bytes().len());
+        }
     }
 
     #[test]

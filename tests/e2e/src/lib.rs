@@ -191,6 +191,24 @@ impl Mesh {
         assert!(arrived.is_ok() && last == expected, "{name} is {last}, not {expected}: {:#?}", self.counters());
     }
 
+    /// Waits until every one of so many streams of one span each has been judged and its span, where there is one, has
+    /// been exported.
+    pub fn wait_until_all_are_exported(&self, streams: u64) {
+        let mut last = (0, 0, 0);
+        let arrived = wait::until(DEADLINE, "every stream's end", || {
+            let counters = self.counters();
+            let counter = |name: &str| counters.get(name).copied().unwrap_or(0);
+            let started = counter("meshspan_spans_started_total");
+            last = (
+                started + counter("meshspan_spans_not_sampled_total"),
+                started,
+                counter("meshspan_spans_exported_total"),
+            );
+            (last.0 >= streams && last.1 == last.2).then_some(())
+        });
+        assert!(arrived.is_ok() && last.0 == streams, "{streams} streams; judged, started, exported: {last:?}");
+    }
+
     /// Ends Envoy in order, and makes sure that the filter neither trapped nor complained.
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use super::harness::*;
 use crate::counter::Counter;
 use crate::export::{DispatchError, ExportResponse};
 use crate::header::HeaderLine;
-use crate::http::{Exchange, RequestHead, ResponseFlags, StreamEnd, TrafficDirection};
+use crate::http::{RequestHead, ResponseFlags, StreamEnd, TrafficDirection};
 use crate::plugin::Plugin;
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "HTTP"];
@@ -280,11 +280,13 @@ proptest! {
             let head = RequestHead::collect(lines.iter().copied(), captures);
             let (exchange, _) = plugin.handle_request_headers(&head, direction, seen).unwrap();
             streams += 1;
-            unrecorded += u64::from(matches!(exchange, Exchange::NotRecorded));
+            let started = plugin.counters.pending(Counter::SpansStarted);
             match fate {
                 Fate::Ends => { end.with(|end| plugin.handle_end(exchange, end)); }
                 Fate::Lost => plugin.handle_lost(&exchange),
             }
+            // A stream has a span, or counts as not sampled.
+            unrecorded += u64::from(plugin.counters.pending(Counter::SpansStarted) == started);
             export(&mut plugin, START);
         }
         if flushes {

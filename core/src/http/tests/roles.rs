@@ -129,6 +129,7 @@ fn a_gateways_spans_are_sampled_apart() {
     let none = trace(&Setup::new("gateway").sampler(sampler), &get(), &nobody_called);
     assert_eq!(none.spans, [], "its only span would have been a client's that called nobody");
     assert_eq!(none.counters.pending(Counter::SpansStarted), 0);
+    assert_eq!(none.counters.pending(Counter::SpansNotSampled), 1, "no stream is in no counter");
 }
 
 #[test]
