@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_is_no_socket_has_no_host() {
-        for text in ["envoy://internal_client_address/", "envoy://connect/10.0.0.1:80", "@abstract", "/tmp/pipe", ""] {
+        for text in ["envoy://internal_client_address/", "envoy://connect/10.0.0.1:80", "@abstract", "/run/pipe", ""] {
             assert_eq!(split_socket(text.as_bytes()), None, "{text}");
         }
         let expected = HostPort { host: b"10.0.0.1", port: Some(80) };
