@@ -48,12 +48,15 @@ impl Plugin {
         let schema_url = config.resource.schema_url.as_deref();
         let envelope = Rc::new(TraceEnvelope::new(&resource, schema_url, semconv::SCHEMA_URL));
         let processors = tracer.map(|tracer| tracer.processors.as_slice()).unwrap_or_default();
+        let backoff_seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let shortest = processors.iter().map(|processor| processor.batch.schedule_delay_ms).min();
         Self {
             tracer: tracer.map(|tracer| HttpTracer::new(config, tracer)),
             processors: processors
                 .iter()
-                .map(|processor| BatchProcessor::new(processor, config.meshspan.limits, Rc::clone(&envelope)))
+                .map(|processor| {
+                    BatchProcessor::new(processor, config.meshspan.limits, Rc::clone(&envelope), backoff_seed)
+                })
                 .collect(),
             ids: IdGenerator::from_seed(seed),
             inject: config.meshspan.inject,
@@ -129,14 +132,16 @@ impl Plugin {
     }
 
     /// A request could not be sent.
-    pub fn handle_dispatch_error(&mut self, id: ExportId, error: DispatchError) -> Option<LogLine> {
-        let line = self.processors.get_mut(id.processor)?.handle_dispatch_error(id.request, error, &mut self.counters);
+    pub fn handle_dispatch_error(&mut self, id: ExportId, error: DispatchError, now: u64) -> Option<LogLine> {
+        let line =
+            self.processors.get_mut(id.processor)?.handle_dispatch_error(id.request, error, now, &mut self.counters);
         self.loud_enough(line)
     }
 
     /// A request was answered.
-    pub fn handle_response(&mut self, id: ExportId, response: &ExportResponse<'_>) -> Option<LogLine> {
-        let line = self.processors.get_mut(id.processor)?.handle_response(id.request, response, &mut self.counters);
+    pub fn handle_response(&mut self, id: ExportId, response: &ExportResponse<'_>, now: u64) -> Option<LogLine> {
+        let line =
+            self.processors.get_mut(id.processor)?.handle_response(id.request, response, now, &mut self.counters);
         self.loud_enough(line)
     }
 

@@ -319,7 +319,7 @@ impl Root {
                 });
             match sent {
                 Ok(token) => self.in_flight.push((token, id)),
-                Err(error) => write(plugin.handle_dispatch_error(id, error)),
+                Err(error) => write(plugin.handle_dispatch_error(id, error, now)),
             }
         }
     }
@@ -334,7 +334,8 @@ impl Root {
         let body = host::buffer(BufferType::HttpCallResponseBody, MAX_ANSWER).unwrap_or_default();
         let lines = |map| Pairs::parse(map).map(|lines| lines.iter().collect::<Vec<_>>()).unwrap_or_default();
         let response = ExportResponse { headers: &lines(&headers), body: &body, trailers: &lines(&trailers) };
-        write(plugin.handle_response(id, &response));
+        let now = host::now().unwrap_or(0);
+        write(plugin.handle_response(id, &response, now));
         // The next batch may be waiting for this answer.
         self.export();
         self.leave_if_done();

@@ -262,11 +262,18 @@ pub struct LimitsConfig {
     pub max_batch_bytes: u32,
     /// `max_attribute_bytes`: encoded attributes of one span; default 64 KiB.
     pub max_attribute_bytes: u32,
+    /// `max_retry_age`: how long after its first try a batch is tried again, ms; default one minute; 0: never.
+    pub max_retry_age_ms: u32,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { max_queue_bytes: 4 << 20, max_batch_bytes: 1 << 20, max_attribute_bytes: 64 << 10 }
+        Self {
+            max_queue_bytes: 4 << 20,
+            max_batch_bytes: 1 << 20,
+            max_attribute_bytes: 64 << 10,
+            max_retry_age_ms: 60_000,
+        }
     }
 }
 

@@ -31,7 +31,8 @@ const ROLES: &[(&str, Role)] =
 
 const INJECTS: &[(&str, Inject)] = &[("headers", Inject::Headers), ("filter_state", Inject::FilterState)];
 
-const LIMITS_KEYS: &[Key] = &[built("max_queue_bytes"), built("max_batch_bytes"), built("max_attribute_bytes")];
+const LIMITS_KEYS: &[Key] =
+    &[built("max_queue_bytes"), built("max_batch_bytes"), built("max_attribute_bytes"), built("max_retry_age")];
 
 /// A queue or a batch that holds less than this could not hold one large span.
 const LEAST_BATCH_BYTES: u32 = 128 << 10;
@@ -101,6 +102,7 @@ fn read_limits(reader: &Reader<'_>) -> LimitsConfig {
         max_attribute_bytes: object
             .integer("max_attribute_bytes", ATTRIBUTE_BYTES)
             .unwrap_or(default.max_attribute_bytes),
+        max_retry_age_ms: object.integer("max_retry_age", 0..=u32::MAX).unwrap_or(default.max_retry_age_ms),
     }
 }
 

@@ -11,7 +11,9 @@ mod processor;
 mod queue;
 mod request;
 mod response;
+mod retry;
 
 pub use processor::{BatchProcessor, DispatchError, RequestId, Wakeup};
 pub use request::ExportRequest;
 pub use response::{ExportOutcome, ExportResponse};
+pub use retry::Retry;

@@ -11,6 +11,32 @@ pub(super) struct Batch {
     pub(super) spans: u32,
 }
 
+impl Batch {
+    /// The batch as two of half as many spans each; `None` when it has one span only.
+    pub(super) fn halves(self) -> Option<[Self; 2]> {
+        let first = self.spans / 2;
+        if first == 0 {
+            return None;
+        }
+        let mut rest = self.bytes.as_slice();
+        for _ in 0..first {
+            rest = behind_field(rest)?;
+        }
+        let (one, other) = self.bytes.split_at_checked(self.bytes.len().saturating_sub(rest.len()))?;
+        Some([
+            Self { bytes: one.to_vec(), spans: first },
+            Self { bytes: other.to_vec(), spans: self.spans.saturating_sub(first) },
+        ])
+    }
+}
+
+/// What stands behind the first length-delimited field.
+fn behind_field(mut bytes: &[u8]) -> Option<&[u8]> {
+    prost::encoding::decode_varint(&mut bytes).ok()?;
+    let length = prost::encoding::decode_varint(&mut bytes).ok()?;
+    bytes.get(usize::try_from(length).ok()?..)
+}
+
 /// A first-in, first-out queue with a cap. Spans are appended to the last batch, so nothing is moved again until
 /// a batch is sent.
 #[derive(Clone, Debug)]
@@ -73,6 +99,12 @@ impl Queue {
         self.spans
     }
 
+    /// Whether little room is left: less than a fifth, of spans or of bytes.
+    pub(super) const fn is_nearly_full(&self) -> bool {
+        self.spans >= self.caps.spans.saturating_sub(self.caps.spans / 5)
+            || self.bytes >= self.caps.bytes.saturating_sub(self.caps.bytes / 5)
+    }
+
     /// Whether the oldest batch takes no more: another has been begun behind it, or it has all that it may have.
     pub(super) fn has_full_batch(&self) -> bool {
         self.batches.len() > 1
@@ -115,6 +147,22 @@ mod tests {
         assert!(queue.pop().is_some());
         assert!(queue.push(b"ccccc") && !queue.push(b"d"), "what has left makes room");
         assert!(!Queue::new(caps).push(b"eeeeee"), "a span that never fits");
+    }
+
+    #[test]
+    fn a_batch_comes_apart_between_spans() {
+        let mut bytes = Vec::new();
+        for length in [3_usize, 200, 0, 1, 70] {
+            crate::protobuf::put_bytes(&mut bytes, 2, &vec![9; length]);
+        }
+        let whole = Batch { bytes, spans: 5 };
+        let [one, other] = whole.clone().halves().unwrap();
+        assert_eq!((one.spans, other.spans), (2, 3));
+        assert_eq!(one.bytes.len(), 5 + 203);
+        assert_eq!([one.bytes, other.bytes.clone()].concat(), whole.bytes);
+        let [single, pair] = other.halves().unwrap();
+        assert_eq!((single.spans, pair.spans), (1, 2));
+        assert!(single.halves().is_none(), "one span is not cut");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use prost::Message;
 use serde::Deserialize;
 
 use super::grpc;
+use super::retry::{self, Retry};
 use crate::config::OtlpProtocol;
 use crate::header::{HeaderLine, values};
 use crate::percent;
@@ -36,6 +37,8 @@ pub enum ExportOutcome {
     Failed {
         /// One line for the log: what was answered.
         reason: String,
+        /// Whether it may take them another time.
+        retry: Retry,
     },
 }
 
@@ -43,40 +46,36 @@ pub enum ExportOutcome {
 const MAX_MESSAGE: usize = 256;
 
 impl ExportResponse<'_> {
-    /// Reads the answer as `protocol` has it.
-    pub fn read(&self, protocol: OtlpProtocol) -> ExportOutcome {
+    /// Reads the answer as `protocol` has it. `now` is in ns since the Unix epoch.
+    pub fn read(&self, protocol: OtlpProtocol, now: u64) -> ExportOutcome {
         let Some(status) = values(self.headers, ":status").next() else {
-            return ExportOutcome::Failed { reason: "no answer (connection refused, reset or timed out)".to_owned() };
+            let reason = "no answer (connection refused, reset or timed out)".to_owned();
+            return ExportOutcome::Failed { reason, retry: Retry::Backoff };
         };
-        if protocol == OtlpProtocol::Grpc { self.read_grpc(status) } else { self.read_http(status, protocol) }
+        if protocol == OtlpProtocol::Grpc { self.read_grpc(status, now) } else { self.read_http(status, protocol, now) }
     }
 
-    fn read_grpc(&self, status: &[u8]) -> ExportOutcome {
+    fn read_grpc(&self, status: &[u8], now: u64) -> ExportOutcome {
         // gRPC's status is in the trailers, or in the headers of an answer that has nothing else.
-        let grpc_status =
-            values(self.trailers, "grpc-status").next().or_else(|| values(self.headers, "grpc-status").next());
-        match grpc_status {
+        let find = |name| values(self.trailers, name).next().or_else(|| values(self.headers, name).next());
+        match find("grpc-status") {
             Some(b"0") => accepted(grpc::read_frame(self.body).map(ExportTraceServiceResponse::decode)),
             Some(code) => {
-                let message = values(self.trailers, "grpc-message")
-                    .next()
-                    .or_else(|| values(self.headers, "grpc-message").next());
-                let reason = format!(
-                    "grpc-status {}: {}",
-                    printable(code),
-                    printable(&percent::decode(message.unwrap_or_default()))
-                );
-                ExportOutcome::Failed { reason }
+                let message = printable(&percent::decode(find("grpc-message").unwrap_or_default()));
+                let retry = retry::by_grpc_status(code, &message, find("grpc-status-details-bin"));
+                ExportOutcome::Failed { reason: format!("grpc-status {}: {message}", printable(code)), retry }
             }
-            None => {
-                ExportOutcome::Failed { reason: format!("HTTP status {} without a grpc-status", printable(status)) }
-            }
+            None => ExportOutcome::Failed {
+                reason: format!("HTTP status {} without a grpc-status", printable(status)),
+                retry: retry::by_http_status(status, values(self.headers, "retry-after").next(), now),
+            },
         }
     }
 
-    fn read_http(&self, status: &[u8], protocol: OtlpProtocol) -> ExportOutcome {
+    fn read_http(&self, status: &[u8], protocol: OtlpProtocol, now: u64) -> ExportOutcome {
         if !matches!(status, [b'2', _, _]) {
-            return ExportOutcome::Failed { reason: format!("HTTP status {}", printable(status)) };
+            let retry = retry::by_http_status(status, values(self.headers, "retry-after").next(), now);
+            return ExportOutcome::Failed { reason: format!("HTTP status {}", printable(status)), retry };
         }
         if protocol == OtlpProtocol::HttpJson {
             let body = if self.body.is_empty() { b"{}" } else { self.body };
@@ -181,8 +180,8 @@ mod tests {
         ExportOutcome::Accepted { rejected, message: message.into(), malformed }
     }
 
-    fn failed(reason: &str) -> ExportOutcome {
-        ExportOutcome::Failed { reason: reason.into() }
+    fn failed(reason: &str, retry: Retry) -> ExportOutcome {
+        ExportOutcome::Failed { reason: reason.into(), retry }
     }
 
     #[test]
@@ -198,7 +197,14 @@ mod tests {
         let partial_json: &[u8] = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}"#;
         let empty_frame = framed(b"");
         let table: &[Case<'_>] = &[
-            (Grpc, &[], b"", &[], failed("no answer (connection refused, reset or timed out)"), "never answered"),
+            (
+                Grpc,
+                &[],
+                b"",
+                &[],
+                failed("no answer (connection refused, reset or timed out)", Retry::Backoff),
+                "never answered",
+            ),
             (Grpc, ok_head, &empty_frame, done, ok(0, "", false), "all taken"),
             (Grpc, ok_head, &partial_frame, done, ok(3, "too old", false), "partial success"),
             (Grpc, ok_head, b"junk", done, ok(0, "", true), "success with a body that is none"),
@@ -207,15 +213,22 @@ mod tests {
                 ok_head,
                 b"",
                 unavailable,
-                failed("grpc-status 14: try later ä"),
+                failed("grpc-status 14: try later ä", Retry::Backoff),
                 "an error, its text decoded and on one line",
             ),
-            (Grpc, trailers_only, b"", &[], failed("grpc-status 16: "), "trailers only"),
-            (Grpc, bad_gateway, b"", &[], failed("HTTP status 502 without a grpc-status"), "no gRPC backend"),
+            (Grpc, trailers_only, b"", &[], failed("grpc-status 16: ", Retry::Never), "trailers only"),
+            (
+                Grpc,
+                bad_gateway,
+                b"",
+                &[],
+                failed("HTTP status 502 without a grpc-status", Retry::Backoff),
+                "no gRPC backend",
+            ),
             (HttpProtobuf, ok_head, b"", &[], ok(0, "", false), "an empty body is an empty message"),
             (HttpProtobuf, ok_head, &partial_protobuf, &[], ok(3, "too old", false), "partial success"),
             (HttpProtobuf, ok_head, b"<html>", &[], ok(0, "", true), "a body of another kind"),
-            (HttpProtobuf, bad_gateway, b"", &[], failed("HTTP status 502"), "an error"),
+            (HttpProtobuf, bad_gateway, b"", &[], failed("HTTP status 502", Retry::Backoff), "an error"),
             (HttpJson, ok_head, partial_json, &[], ok(3, "too old", false), "partial success in JSON"),
             (HttpJson, ok_head, b"{}", &[], ok(0, "", false), "an empty object"),
             (HttpJson, ok_head, b"", &[], ok(0, "", false), "no body"),
@@ -223,7 +236,7 @@ mod tests {
         ];
         for (protocol, headers, body, trailers, expected, why) in table {
             let response = ExportResponse { headers, body, trailers };
-            assert_eq!(response.read(*protocol), *expected, "{protocol:?}: {why}");
+            assert_eq!(response.read(*protocol, 0), *expected, "{protocol:?}: {why}");
         }
     }
 }

@@ -21,8 +21,9 @@ fn simple() -> String {
     format!(r#"{{"simple": {{{EXPORTER}}}}}"#)
 }
 
+/// Processors that try once.
 fn processors(processors: &[String]) -> Setup {
-    let mut setup = Setup::new("server");
+    let mut setup = Setup::new("server").meshspan(r#""limits": {"max_retry_age": 0}"#);
     setup.processors = processors.to_vec();
     setup
 }
@@ -130,7 +131,7 @@ fn each_processor_gets_each_span() {
     let mut bodies = Vec::new();
     while let Some((id, request)) = plugin.poll(0) {
         bodies.push(request.body);
-        plugin.handle_response(id, &accepted());
+        plugin.handle_response(id, &accepted(), 0);
     }
     assert_eq!(bodies.len(), 3);
     assert!(bodies.iter().all(|body| *body == bodies[0]), "the same span, the same resource");
@@ -148,11 +149,11 @@ fn an_answer_reaches_the_processor_that_asked() {
     let (second, _) = plugin.poll(0).unwrap();
     assert_ne!(first, second);
     assert_eq!(plugin.poll(0), None);
-    plugin.handle_response(second, &UNANSWERED);
+    plugin.handle_response(second, &UNANSWERED, 0);
     assert!(!plugin.is_idle(), "the first still waits");
-    plugin.handle_response(first, &accepted());
+    plugin.handle_response(first, &accepted(), 0);
     assert!(plugin.is_idle());
-    assert_eq!(plugin.handle_response(first, &accepted()), None, "answered already");
+    assert_eq!(plugin.handle_response(first, &accepted(), 0), None, "answered already");
     let count = |counter| plugin.counters.pending(counter);
     assert_eq!((count(Counter::SpansExported), count(Counter::SpansDroppedRequestFailed)), (1, 1));
 }
@@ -164,16 +165,16 @@ fn every_way_to_lose_a_span_is_counted() {
         serve(&mut plugin);
     }
     let (id, _) = plugin.poll(0).unwrap();
-    plugin.handle_dispatch_error(id, DispatchError::NoCluster);
+    plugin.handle_dispatch_error(id, DispatchError::NoCluster, 0);
     let (id, _) = plugin.poll(0).unwrap();
-    plugin.handle_dispatch_error(id, DispatchError::Host(2));
+    plugin.handle_dispatch_error(id, DispatchError::Host(2), 0);
     serve(&mut plugin);
     let (id, _) = plugin.poll(0).unwrap();
     let partial = ExportTraceServiceResponse {
         partial_success: Some(ExportTracePartialSuccess { rejected_spans: 1, error_message: "too old".into() }),
     };
     let body = partial.encode_to_vec();
-    let line = plugin.handle_response(id, &ExportResponse { body: &body, ..accepted() }).unwrap();
+    let line = plugin.handle_response(id, &ExportResponse { body: &body, ..accepted() }, 0).unwrap();
     assert!(line.text.contains("rejected 1 spans: too old"), "{}", line.text);
     serve(&mut plugin);
     let (exchange, _) = begin(&mut plugin, &get());
@@ -229,6 +230,7 @@ fn grpc_is_framed() {
     plugin.handle_response(
         id,
         &ExportResponse { headers: &[(b":status", b"200")], body: b"\0\0\0\0\0", trailers: &[(b"grpc-status", b"0")] },
+        0,
     );
     assert_eq!(plugin.counters.pending(Counter::SpansExported), 1);
 }
@@ -291,14 +293,12 @@ fn filter_state_needs_no_removal_that_routes_again() {
 #[test]
 fn log_lines_below_the_level_are_not_given() {
     let outcome = |level: &str| {
-        let mut setup = Setup::new("server").section(&format!(r#""log_level": "{level}""#));
-        setup.processors = vec![simple()];
-        let mut plugin = setup.plugin();
+        let mut plugin = processors(&[simple()]).section(&format!(r#""log_level": "{level}""#)).plugin();
         let mut lines = Vec::new();
         for response in [UNANSWERED, accepted()] {
             serve(&mut plugin);
             let (id, _) = plugin.poll(0).unwrap();
-            lines.push(plugin.handle_response(id, &response).map(|line| line.level));
+            lines.push(plugin.handle_response(id, &response, 0).map(|line| line.level));
         }
         lines
     };

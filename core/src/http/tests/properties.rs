@@ -216,10 +216,10 @@ fn answer(plugin: &mut Plugin, id: crate::plugin::ExportId, answer: Answer) {
     let accepted = ExportResponse { headers: &[(b":status", b"200")], body: b"", trailers: &[] };
     let failed = ExportResponse { headers: &[], body: b"", trailers: &[] };
     match answer {
-        Answer::Accepted => plugin.handle_response(id, &accepted),
-        Answer::Failed => plugin.handle_response(id, &failed),
-        Answer::NoCluster => plugin.handle_dispatch_error(id, DispatchError::NoCluster),
-        Answer::Refused => plugin.handle_dispatch_error(id, DispatchError::Host(10)),
+        Answer::Accepted => plugin.handle_response(id, &accepted, START),
+        Answer::Failed => plugin.handle_response(id, &failed, START),
+        Answer::NoCluster => plugin.handle_dispatch_error(id, DispatchError::NoCluster, START),
+        Answer::Refused => plugin.handle_dispatch_error(id, DispatchError::Host(10), START),
         Answer::Silence => None,
     };
 }
@@ -262,7 +262,7 @@ proptest! {
         let mut decoded = 0;
         let mut export = |plugin: &mut Plugin, now: u64| {
             // A processor that refuses is polled again: not for ever.
-            for _ in 0..100 {
+            for _ in 0..10_000 {
                 let Some((id, request)) = plugin.poll(now) else { return };
                 let spans = spans_of(&request.body);
                 decoded += spans.len() as u64;
@@ -304,6 +304,7 @@ proptest! {
             Counter::SpansDroppedQueueFull,
             Counter::SpansDroppedRequestFailed,
             Counter::SpansDroppedNoCluster,
+            Counter::SpansDroppedTooLarge,
             Counter::SpansDroppedShutdown,
             Counter::SpansRejected,
             Counter::SpansExported,

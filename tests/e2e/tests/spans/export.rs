@@ -19,15 +19,24 @@ use crate::support::{Caller, Table, expect, service_with};
 const NEVER: u64 = 3_600_000;
 
 /// The ways to a backend, as listeners are named here.
-const PROTOCOLS: [&str; 3] = ["grpc", "protobuf", "json"];
+pub(crate) const PROTOCOLS: [&str; 3] = ["grpc", "protobuf", "json"];
 
-/// A configuration with these processors.
+/// A configuration with these processors, which try once: what a failure costs is seen at once.
 fn exporting<'a>(listener: &'a str, processors: &[Value]) -> (&'a str, Value) {
-    (listener, service_with("checkout", json!({"tracer_provider": {"processors": processors}})))
+    exporting_for(listener, processors, 0)
+}
+
+/// A configuration with these processors, which try a failed batch again for so many ms.
+pub(crate) fn exporting_for<'a>(listener: &'a str, processors: &[Value], max_retry_age: u32) -> (&'a str, Value) {
+    let more = json!({
+        "tracer_provider": {"processors": processors},
+        "distribution": {"meshspan": {"limits": {"max_retry_age": max_retry_age}}},
+    });
+    (listener, service_with("checkout", more))
 }
 
 /// An exporter to the cluster `collector` (HTTP/2) or `collector-http` (HTTP/1.1).
-fn exporter(protocol: &str) -> Value {
+pub(crate) fn exporter(protocol: &str) -> Value {
     let headers = json!([{"name": "X-Tenant", "value": "blue"}]);
     let list = "x-tenant=not-this-one,x-key=a%20b";
     match protocol {
@@ -40,29 +49,33 @@ fn exporter(protocol: &str) -> Value {
 }
 
 /// A batch processor with these settings.
-fn batch(protocol: &str, settings: Value) -> Value {
+pub(crate) fn batch(protocol: &str, settings: Value) -> Value {
     json!({"batch": crate::support::with(json!({"exporter": exporter(protocol)}), settings)})
 }
 
 /// A mesh whose receiver is the cluster `collector` (HTTP/2), and a second receiver, `collector-http` (HTTP/1.1).
-struct Backend {
-    mesh: Mesh,
-    http: Receiver,
+pub(crate) struct Backend {
+    pub(crate) mesh: Mesh,
+    pub(crate) http: Receiver,
 }
 
 impl Backend {
-    fn start(envoy: &meshspan_kit::envoy::EnvoyBinary, options: &Options, listeners: &[(&str, Value)]) -> Self {
+    pub(crate) fn start(
+        envoy: &meshspan_kit::envoy::EnvoyBinary,
+        options: &Options,
+        listeners: &[(&str, Value)],
+    ) -> Self {
         let http = Receiver::start().unwrap();
         let mesh = Mesh::start_with(envoy, options, &with_http(&bootstrap(listeners), &http));
         Self { mesh, http }
     }
 
-    fn receiver(&self, protocol: &str) -> &Receiver {
+    pub(crate) fn receiver(&self, protocol: &str) -> &Receiver {
         if protocol == "grpc" { &self.mesh.receiver } else { &self.http }
     }
 
     /// Sends so many requests to a listener, which are all served, and gives their trace ids.
-    fn requests(&self, listener: &str, count: usize) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn requests(&self, listener: &str, count: usize) -> anyhow::Result<Vec<String>> {
         let mut connection = Connection::open(self.mesh.envoy.address(listener)?)?;
         (0..count)
             .map(|_| {
@@ -74,12 +87,12 @@ impl Backend {
             .collect()
     }
 
-    fn books(&self) -> Books {
+    pub(crate) fn books(&self) -> Books {
         Books(self.mesh.counters())
     }
 
     /// Waits until the books tell of so many more spans than `before`, each of which is accounted for.
-    fn settled(&self, before: &Books, spans: u64) -> anyhow::Result<Books> {
+    pub(crate) fn settled(&self, before: &Books, spans: u64) -> anyhow::Result<Books> {
         wait::until(DEADLINE, "balanced books", || {
             let books = self.books().since(before);
             (books.started() == spans && books.accounted() == spans).then_some(books)
@@ -94,10 +107,10 @@ fn with_http(config: &EnvoyConfig, http: &Receiver) -> EnvoyConfig {
 
 /// The filter's counters, or what they grew by.
 #[derive(Clone, Debug)]
-struct Books(BTreeMap<String, u64>);
+pub(crate) struct Books(pub(crate) BTreeMap<String, u64>);
 
 impl Books {
-    fn get(&self, name: &str) -> u64 {
+    pub(crate) fn get(&self, name: &str) -> u64 {
         self.0.get(&format!("meshspan_{name}_total")).copied().unwrap_or(0)
     }
 
@@ -119,7 +132,7 @@ impl Books {
         Self(grown.filter(|(_, count)| *count > 0).collect())
     }
 
-    fn expect(&self, expected: &[(&str, u64)]) -> anyhow::Result<()> {
+    pub(crate) fn expect(&self, expected: &[(&str, u64)]) -> anyhow::Result<()> {
         for (name, count) in expected {
             ensure!(self.get(name) == *count, "{name} is {}, not {count}: {:?}", self.get(name), self.0);
         }
@@ -127,7 +140,7 @@ impl Books {
     }
 }
 
-fn ids(spans: &[ReceivedSpan]) -> Vec<String> {
+pub(crate) fn ids(spans: &[ReceivedSpan]) -> Vec<String> {
     spans.iter().map(ReceivedSpan::trace_id).collect()
 }
 

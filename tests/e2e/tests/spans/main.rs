@@ -4,5 +4,6 @@ mod attributes;
 mod endings;
 mod export;
 mod limits;
+mod retry;
 mod roles;
 mod support;
