@@ -242,10 +242,27 @@ fn clippy(run: &Run) -> Result<Outcome> {
 fn deny(run: &Run) -> Result<Outcome> {
     let own = run.places.home.join("tools/bin/cargo-deny");
     let program = if own.is_file() { Some(own) } else { crate::places::on_path("cargo-deny") };
-    match program {
-        Some(program) => check(Command::new(program).current_dir(&run.places.root).arg("check")),
-        None => Ok(Outcome::Skipped("no cargo-deny here; `cargo install --locked cargo-deny` gets it".to_owned())),
+    let Some(program) = program else {
+        return Ok(Outcome::Skipped("no cargo-deny here; `cargo install --locked cargo-deny` gets it".to_owned()));
+    };
+    let checking = |what: &[&str]| {
+        let mut command = Command::new(&program);
+        command.current_dir(&run.places.root).arg("check").args(what);
+        command
+    };
+    check(&mut checking(&["bans", "licenses", "sources"]))?;
+    // The advisories come from a database of their own, which not every machine can fetch.
+    let advisories = checking(&["advisories"]).output()?;
+    let said = String::from_utf8_lossy(&advisories.stderr);
+    eprint!("{said}");
+    if advisories.status.success() {
+        return Ok(Outcome::Tests(Tally::default()));
     }
+    if said.contains("failed to fetch advisory database") {
+        let why = "licences, sources and bans are well; the advisory database cannot be fetched here";
+        return Ok(Outcome::Skipped(why.to_owned()));
+    }
+    bail!("a dependency has an advisory against it; cargo-deny's words stand above")
 }
 
 fn native(run: &Run) -> Result<Outcome> {
