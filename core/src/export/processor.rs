@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::queue::{Batch, Caps, Queue};
 use super::request::{ExportRequest, RequestTemplate};
 use super::response::{ExportOutcome, ExportResponse};
-use super::retry::{Backoff, Retry};
+use super::retry::{Backoff, Retry, SHORTEST_WAIT_MS};
 use crate::config::{LimitsConfig, LogLevel, ProcessorConfig};
 use crate::counter::{Counter, Counters};
 use crate::log_line::LogLine;
@@ -278,7 +278,8 @@ impl BatchProcessor {
                 return;
             }
             Retry::Backoff => self.backoff.wait_ms(self.failures),
-            Retry::After(ms) => ms,
+            // A backend that says "at once" each time is not asked more often than one that says nothing.
+            Retry::After(ms) => ms.max(SHORTEST_WAIT_MS),
         };
         let at = now.saturating_add(wait_ms.saturating_mul(MS));
         if at.saturating_sub(first) > self.max_retry_age {
@@ -635,6 +636,18 @@ mod tests {
         processor.handle_response(id, &answer(&headers), 20_000 * MS, &mut counters);
         assert_eq!(counters.pending(Counter::SpansDroppedRequestFailed), 1, "that would be after its minute");
         assert!(processor.is_idle());
+    }
+
+    #[test]
+    fn a_backend_that_says_at_once_is_not_asked_in_a_loop() {
+        let mut counters = Counters::default();
+        let mut processor = retrying(10, 1);
+        processor.push(&span(1), &mut counters);
+        let (id, _) = processor.poll(0, &mut counters).unwrap();
+        let headers: [HeaderLine<'_>; 2] = [(b":status", b"503"), (b"retry-after", b"0")];
+        processor.handle_response(id, &answer(&headers), 0, &mut counters);
+        assert_eq!(processor.poll(499 * MS, &mut counters), None);
+        assert!(processor.poll(500 * MS, &mut counters).is_some());
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub(super) struct Backoff {
 /// The wait before the first retry, ms; it doubles with each further one.
 const FIRST_WAIT_MS: u64 = 1_000;
 
+/// The shortest wait that chance gives the first retry, and that any retry has, ms.
+pub(super) const SHORTEST_WAIT_MS: u64 = FIRST_WAIT_MS / 2;
+
 /// The longest wait, ms.
 const LONGEST_WAIT_MS: u64 = 30_000;
 
