@@ -263,8 +263,7 @@ impl Root {
         }
         let facts = EndFacts::read(&mut Properties(&mut plugin.counters));
         let captures = plugin.http().is_some_and(meshspan_core::http::HttpTracer::captures_response_headers);
-        let map =
-            if captures { host::header_map(MapType::HttpResponseHeaders).unwrap_or_default() } else { Vec::new() };
+        let map = if captures { plugin_map(plugin, MapType::HttpResponseHeaders) } else { Vec::new() };
         let lines: Vec<HeaderLine<'_>> = Pairs::parse(&map).map(|lines| lines.iter().collect()).unwrap_or_default();
         plugin.handle_end(exchange, &facts.stream_end(&lines))
     }

@@ -12,10 +12,7 @@ use super::context::{Found, Outcome, OutgoingContext};
 use super::{MalformedReason, remove, set};
 use crate::header::HeaderEdit;
 use crate::hex;
-use crate::trace::{ParentDecision, SpanId, TraceId};
-
-const SAMPLED: u128 = 0b01;
-const RANDOM: u128 = 0b10;
+use crate::trace::{ParentDecision, SpanId, TraceId, flags};
 
 /// The length of a version 00 value, and of what all higher versions begin with.
 const LENGTH: usize = 55;
@@ -52,8 +49,12 @@ fn parse(value: &[u8]) -> Outcome {
     Ok(Found::Ids {
         trace_id: TraceId::new(trace_id).ok_or(MalformedReason::ZeroId)?,
         span_id: u64::try_from(span_id).ok().and_then(SpanId::new).ok_or(MalformedReason::ZeroId)?,
-        decision: if flags & SAMPLED == 0 { ParentDecision::NotSampled } else { ParentDecision::Sampled },
-        random: flags & RANDOM != 0,
+        decision: if flags & u128::from(flags::SAMPLED) == 0 {
+            ParentDecision::NotSampled
+        } else {
+            ParentDecision::Sampled
+        },
+        random: flags & u128::from(flags::RANDOM) != 0,
     })
 }
 
