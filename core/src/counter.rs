@@ -37,30 +37,8 @@ counters! {
     SpansStarted => "meshspan_spans_started_total",
     /// Requests that the sampler decided against.
     SpansNotSampled => "meshspan_spans_not_sampled_total",
-    /// Spans that a backend took.
-    SpansExported => "meshspan_spans_exported_total",
-    /// Spans dropped because a queue was full.
-    SpansDroppedQueueFull => "meshspan_spans_dropped_queue_full_total",
-    /// Spans dropped because the request that carried them failed, for good or for too long.
-    SpansDroppedRequestFailed => "meshspan_spans_dropped_request_failed_total",
-    /// Spans dropped because the exporter's cluster did not exist for too long.
-    SpansDroppedNoCluster => "meshspan_spans_dropped_no_cluster_total",
-    /// Spans dropped because a backend found one alone too large.
-    SpansDroppedTooLarge => "meshspan_spans_dropped_too_large_total",
-    /// Spans that the backend reported as rejected (partial success).
-    SpansRejected => "meshspan_spans_rejected_total",
-    /// Spans that were still queued when the filter had to go.
-    SpansDroppedShutdown => "meshspan_spans_dropped_shutdown_total",
     /// Recorded spans whose stream went away without a log callback.
     SpansDroppedNoLog => "meshspan_spans_dropped_no_log_total",
-    /// Export requests sent.
-    ExportRequests => "meshspan_export_requests_total",
-    /// Export requests that failed: refused, timed out, or answered with an error.
-    ExportRequestsFailed => "meshspan_export_requests_failed_total",
-    /// Export requests that were another try.
-    ExportRequestsRetried => "meshspan_export_requests_retried_total",
-    /// Answers to export requests that could not be read; their spans count as exported.
-    ExportResponsesMalformed => "meshspan_export_responses_malformed_total",
     /// Attributes left out because a span was at its limit.
     AttributesDropped => "meshspan_attributes_dropped_total",
     /// Attributes cut because all of a span's together were at their cap in bytes.

@@ -49,6 +49,7 @@ pub mod resource;
 pub mod sampling;
 pub mod semconv;
 pub mod span;
+pub mod stats;
 pub mod trace;
 
 /// The version of this build: the package version and, where it is known, the commit.

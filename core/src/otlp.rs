@@ -107,6 +107,12 @@ impl TraceEnvelope {
         Self { resource, scope }
     }
 
+    /// What a request is larger than its spans at most, bytes.
+    pub fn overhead(&self) -> usize {
+        // Each of the two messages around the spans has a head of a byte and a length of up to ten.
+        self.resource.len().saturating_add(self.scope.len()).saturating_add(22)
+    }
+
     /// Appends a whole `ExportTraceServiceRequest` around `spans`, which are encoded `ScopeSpans.spans` fields.
     pub fn put_request(&self, buffer: &mut Vec<u8>, spans: &[u8]) {
         let scope_spans = self.scope.len().saturating_add(spans.len());

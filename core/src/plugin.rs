@@ -5,15 +5,16 @@
 
 use std::rc::Rc;
 
-use crate::config::{Config, Inject, LogLevel};
+use crate::config::{Config, Inject, LogLevel, ProcessorConfig};
 use crate::counter::{Counter, Counters};
-use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, RequestId, Wakeup};
+use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, ExporterStats, RequestId, Wakeup};
 use crate::header::HeaderEdit;
 use crate::http::{Exchange, HttpTracer, RequestHead, StreamEnd, TrafficDirection};
 use crate::log_line::LogLine;
 use crate::otlp::TraceEnvelope;
 use crate::resource::{self, NodeFacts};
 use crate::semconv;
+use crate::stats::StatsHost;
 use crate::trace::IdGenerator;
 
 /// A request that [`Plugin::poll`] gave, and the processor whose it is.
@@ -54,8 +55,9 @@ impl Plugin {
             tracer: tracer.map(|tracer| HttpTracer::new(config, tracer)),
             processors: processors
                 .iter()
-                .map(|processor| {
-                    BatchProcessor::new(processor, config.meshspan.limits, Rc::clone(&envelope), backoff_seed)
+                .zip(exporter_names(processors))
+                .map(|(processor, name)| {
+                    BatchProcessor::new(processor, config.meshspan.limits, Rc::clone(&envelope), &name, backoff_seed)
                 })
                 .collect(),
             ids: IdGenerator::from_seed(seed),
@@ -104,9 +106,9 @@ impl Plugin {
         let Exchange::Recorded(recorded) = exchange else { return wakeup };
         let Some(tracer) = &self.tracer else { return wakeup };
         let processors = &mut self.processors;
-        tracer.handle_end(*recorded, end, &mut self.counters, |span, counters| {
+        tracer.handle_end(*recorded, end, &mut self.counters, |span, importance| {
             for processor in processors.iter_mut() {
-                if processor.push(span, counters) == Wakeup::Soon {
+                if processor.push(span, importance) == Wakeup::Soon {
                     wakeup = Wakeup::Soon;
                 }
             }
@@ -124,24 +126,21 @@ impl Plugin {
 
     /// The next export request that should leave at `now` (ns). Call until `None`, and send each one or say why not.
     pub fn poll(&mut self, now: u64) -> Option<(ExportId, ExportRequest)> {
-        let counters = &mut self.counters;
         self.processors.iter_mut().enumerate().find_map(|(processor, batches)| {
-            let (request, content) = batches.poll(now, counters)?;
+            let (request, content) = batches.poll(now)?;
             Some((ExportId { processor, request }, content))
         })
     }
 
     /// A request could not be sent.
     pub fn handle_dispatch_error(&mut self, id: ExportId, error: DispatchError, now: u64) -> Option<LogLine> {
-        let line =
-            self.processors.get_mut(id.processor)?.handle_dispatch_error(id.request, error, now, &mut self.counters);
+        let line = self.processors.get_mut(id.processor)?.handle_dispatch_error(id.request, error, now);
         self.loud_enough(line)
     }
 
     /// A request was answered.
     pub fn handle_response(&mut self, id: ExportId, response: &ExportResponse<'_>, now: u64) -> Option<LogLine> {
-        let line =
-            self.processors.get_mut(id.processor)?.handle_response(id.request, response, now, &mut self.counters);
+        let line = self.processors.get_mut(id.processor)?.handle_response(id.request, response, now);
         self.loud_enough(line)
     }
 
@@ -157,14 +156,37 @@ impl Plugin {
 
     /// Gives up what has not been exported, and counts it.
     pub fn abandon(&mut self) {
-        for processor in &mut self.processors {
-            processor.abandon(&mut self.counters);
-        }
+        self.processors.iter_mut().for_each(BatchProcessor::abandon);
+    }
+
+    /// Tells the host what the exporters have counted since the last time. How many series it refused.
+    pub fn flush_stats(&mut self, host: &mut impl StatsHost) -> usize {
+        self.processors
+            .iter_mut()
+            .fold(0_usize, |refused, processor| refused.saturating_add(processor.flush_stats(host)))
+    }
+
+    /// What each exporter has counted, in the order of the configuration.
+    pub fn exporter_stats(&self) -> impl Iterator<Item = &ExporterStats> {
+        self.processors.iter().map(BatchProcessor::stats)
     }
 
     fn loud_enough(&self, line: Option<LogLine>) -> Option<LogLine> {
         line.filter(|line| line.level >= self.log_level)
     }
+}
+
+/// What exporters are called in statistics: by their endpoint's host and port, and by a number where several have the
+/// same.
+fn exporter_names(processors: &[ProcessorConfig]) -> impl Iterator<Item = String> {
+    processors.iter().enumerate().map(|(at, processor)| {
+        let authority = &processor.exporter.endpoint.authority;
+        let same = |other: &&ProcessorConfig| other.exporter.endpoint.authority == *authority;
+        match processors.iter().take(at).filter(same).count() {
+            0 => authority.clone(),
+            before => format!("{authority}#{}", before.saturating_add(1)),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ unsafe extern "C" {
     fn proxy_done() -> i32;
     fn proxy_define_metric(kind: i32, name: *const u8, name_size: usize, id: *mut u32) -> i32;
     fn proxy_increment_metric(id: u32, offset: i64) -> i32;
+    fn proxy_record_metric(id: u32, value: u64) -> i32;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -202,18 +203,24 @@ pub(crate) fn done() -> Result<()> {
     ok(unsafe { proxy_done() })
 }
 
-/// Defines a counter, or finds it.
-pub(crate) fn define_counter(name: &str) -> Result<u32> {
+/// Defines a metric, or finds it.
+pub(crate) fn define_metric(kind: MetricType, name: &str) -> Result<u32> {
     let mut id = 0;
     // SAFETY: the host reads the name during the call, and writes four bytes to `id`.
-    ok(unsafe { proxy_define_metric(MetricType::Counter as i32, name.as_ptr(), name.len(), &raw mut id) })?;
+    ok(unsafe { proxy_define_metric(kind as i32, name.as_ptr(), name.len(), &raw mut id) })?;
     Ok(id)
 }
 
-/// Adds to a counter. `by` is above zero.
-pub(crate) fn increment_counter(id: u32, by: i64) -> Result<()> {
+/// Adds to a counter, for which `by` is above zero, or moves a gauge.
+pub(crate) fn increment_metric(id: u32, by: i64) -> Result<()> {
     // SAFETY: no memory is passed.
     ok(unsafe { proxy_increment_metric(id, by) })
+}
+
+/// Sets a gauge, or gives a histogram one more value.
+pub(crate) fn record_metric(id: u32, value: u64) -> Result<()> {
+    // SAFETY: no memory is passed.
+    ok(unsafe { proxy_record_metric(id, value) })
 }
 
 /// Fills `buffer` with randomness from the host.

@@ -1,8 +1,9 @@
 //! The plugin's counters as the host's metrics.
 
 use meshspan_core::counter::{Counter, Counters, Series};
+use meshspan_core::stats::{StatChange, StatKind, StatsHost};
 
-use crate::host::{self, HostError};
+use crate::host::{self, HostError, MetricType};
 
 /// The host's ids of the series that have been counted so far.
 #[derive(Default)]
@@ -21,7 +22,7 @@ impl Metrics {
         let mut refused = Vec::new();
         for (series, by) in counters.take() {
             let by = i64::try_from(by).unwrap_or(i64::MAX);
-            if self.id(series).and_then(|id| host::increment_counter(id, by)).is_err() {
+            if self.id(series).and_then(|id| host::increment_metric(id, by)).is_err() {
                 refused.push((series, by.unsigned_abs()));
             }
         }
@@ -38,10 +39,31 @@ impl Metrics {
         if let Some(Some(id)) = known {
             return Ok(*id);
         }
-        let id = host::define_counter(&series.name())?;
+        let id = host::define_metric(MetricType::Counter, &series.name())?;
         if let Some(slot) = known {
             *slot = Some(id);
         }
         Ok(id)
+    }
+}
+
+/// The host as the place where the exporters' series are shown.
+pub(crate) struct HostStats;
+
+impl StatsHost for HostStats {
+    fn define(&mut self, kind: StatKind, name: &str) -> Option<u32> {
+        let kind = match kind {
+            StatKind::Counter => MetricType::Counter,
+            StatKind::SummedGauge | StatKind::LastGauge => MetricType::Gauge,
+            StatKind::Histogram => MetricType::Histogram,
+        };
+        host::define_metric(kind, name).ok()
+    }
+
+    fn tell(&mut self, id: u32, change: StatChange) -> bool {
+        match change {
+            StatChange::Add(by) => host::increment_metric(id, by).is_ok(),
+            StatChange::Record(value) => host::record_metric(id, value).is_ok(),
+        }
     }
 }

@@ -15,7 +15,7 @@ use meshspan_core::plugin::{ExportId, Plugin};
 
 use crate::facts::{EndFacts, Properties};
 use crate::host::{self, BufferType, HostError, LogLevel, MapType};
-use crate::metrics::Metrics;
+use crate::metrics::{HostStats, Metrics};
 
 /// How many ticks a root context that has to go waits for its last answers: five seconds.
 const SHUTDOWN_TICKS: u32 = 100;
@@ -210,6 +210,8 @@ impl Root {
         }
         self.give_up();
         self.plugin = Some(plugin);
+        // Every series can be read from now on, be it as 0.
+        self.flush_counters();
         // Nothing is queued yet: this first poll sets when the first batch is due.
         self.export();
         true
@@ -379,6 +381,8 @@ impl Root {
     fn flush_counters(&mut self) {
         if let Some(plugin) = &mut self.plugin {
             self.metrics.flush(&mut plugin.counters);
+            let refused = plugin.flush_stats(&mut HostStats);
+            plugin.counters.add(Counter::HostCallsFailed, u64::try_from(refused).unwrap_or(u64::MAX));
         }
     }
 }

@@ -258,8 +258,10 @@ pub struct MeshspanConfig {
 pub struct LimitsConfig {
     /// `max_queue_bytes`: encoded spans waiting in one processor's queue, a worker; default 4 MiB.
     pub max_queue_bytes: u32,
-    /// `max_batch_bytes`: encoded spans of one export request; default 1 MiB.
-    pub max_batch_bytes: u32,
+    /// `max_request_size`: one export request in protobuf, uncompressed, bytes; default 1 MiB.
+    pub max_request_size: u32,
+    /// `max_in_flight`: requests of one exporter under way at once, a worker; default 1.
+    pub max_in_flight: u32,
     /// `max_attribute_bytes`: encoded attributes of one span; default 64 KiB.
     pub max_attribute_bytes: u32,
     /// `max_retry_age`: how long after its first try a batch is tried again, ms; default one minute; 0: never.
@@ -270,7 +272,8 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             max_queue_bytes: 4 << 20,
-            max_batch_bytes: 1 << 20,
+            max_request_size: 1 << 20,
+            max_in_flight: 1,
             max_attribute_bytes: 64 << 10,
             max_retry_age_ms: 60_000,
         }

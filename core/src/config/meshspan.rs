@@ -31,11 +31,19 @@ const ROLES: &[(&str, Role)] =
 
 const INJECTS: &[(&str, Inject)] = &[("headers", Inject::Headers), ("filter_state", Inject::FilterState)];
 
-const LIMITS_KEYS: &[Key] =
-    &[built("max_queue_bytes"), built("max_batch_bytes"), built("max_attribute_bytes"), built("max_retry_age")];
+const LIMITS_KEYS: &[Key] = &[
+    built("max_queue_bytes"),
+    built("max_request_size"),
+    built("max_in_flight"),
+    built("max_attribute_bytes"),
+    built("max_retry_age"),
+];
 
 /// A queue or a batch that holds less than this could not hold one large span.
 const LEAST_BATCH_BYTES: u32 = 128 << 10;
+
+/// How many requests of one exporter may be under way on one worker.
+const IN_FLIGHT: RangeInclusive<u32> = 1..=16;
 
 /// What the attributes of one span may at least and at most take: room for a few, and less than the least batch.
 const ATTRIBUTE_BYTES: RangeInclusive<u32> = 1 << 10..=64 << 10;
@@ -98,7 +106,8 @@ fn read_limits(reader: &Reader<'_>) -> LimitsConfig {
     let bytes = |key, least, default| object.integer(key, least..=u32::MAX).unwrap_or(default);
     LimitsConfig {
         max_queue_bytes: bytes("max_queue_bytes", LEAST_BATCH_BYTES, default.max_queue_bytes),
-        max_batch_bytes: bytes("max_batch_bytes", LEAST_BATCH_BYTES, default.max_batch_bytes),
+        max_request_size: bytes("max_request_size", LEAST_BATCH_BYTES, default.max_request_size),
+        max_in_flight: object.integer("max_in_flight", IN_FLIGHT).unwrap_or(default.max_in_flight),
         max_attribute_bytes: object
             .integer("max_attribute_bytes", ATTRIBUTE_BYTES)
             .unwrap_or(default.max_attribute_bytes),

@@ -6,14 +6,20 @@
 //! Sources: OpenTelemetry specification, Trace SDK, "Batching processor"; OTLP specification 1.x, "OTLP/gRPC",
 //! "OTLP/HTTP" and "Partial Success".
 
+mod code;
 mod grpc;
 mod processor;
 mod queue;
 mod request;
 mod response;
 mod retry;
+mod stats;
+mod telling;
 
+pub use code::Code;
 pub use processor::{BatchProcessor, DispatchError, RequestId, Wakeup};
+pub use queue::Importance;
 pub use request::ExportRequest;
 pub use response::{ExportOutcome, ExportResponse};
 pub use retry::Retry;
+pub use stats::{DropReason, ExporterStats};

@@ -27,6 +27,8 @@ pub struct ExportRequest {
 pub(super) struct RequestTemplate {
     cluster: Rc<str>,
     headers: Rc<[(String, String)]>,
+    /// Of a compressed message; the same where nothing is compressed.
+    compressed_headers: Rc<[(String, String)]>,
     protocol: OtlpProtocol,
     compression: Compression,
     timeout_ms: u32,
@@ -54,16 +56,19 @@ impl RequestTemplate {
         })
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-        if exporter.compression == Compression::Gzip {
-            // gRPC over HTTP/2, "Message-Encoding"; OTLP/HTTP, "Content-Encoding".
-            let name = if exporter.protocol == OtlpProtocol::Grpc { "grpc-encoding" } else { "content-encoding" };
-            headers.push((name.to_owned(), "gzip".to_owned()));
-        }
         if !exporter.headers.iter().any(|(name, _)| name == "user-agent") {
             let user_agent = format!("OTel-OTLP-Exporter-meshspan/{}", env!("CARGO_PKG_VERSION"));
             headers.push(("user-agent".to_owned(), user_agent));
         }
         headers.extend(exporter.headers.iter().cloned());
+        let headers: Rc<[(String, String)]> = headers.into();
+        let mut compressed_headers = Rc::clone(&headers);
+        if exporter.compression == Compression::Gzip {
+            // gRPC over HTTP/2, "Message-Encoding"; OTLP/HTTP, "Content-Encoding".
+            let name = if exporter.protocol == OtlpProtocol::Grpc { "grpc-encoding" } else { "content-encoding" };
+            let encoding = (name.to_owned(), "gzip".to_owned());
+            compressed_headers = headers.iter().cloned().chain([encoding]).collect();
+        }
         // 0 is "no limit" in both; the smaller of two limits holds.
         let timeout_ms = match (exporter.timeout_ms, export_timeout_ms) {
             (0, other) | (other, 0) => other,
@@ -71,7 +76,8 @@ impl RequestTemplate {
         };
         Self {
             cluster: Rc::from(endpoint.cluster.as_str()),
-            headers: headers.into(),
+            headers,
+            compressed_headers,
             protocol: exporter.protocol,
             compression: exporter.compression,
             timeout_ms,
@@ -87,8 +93,9 @@ impl RequestTemplate {
         &self.cluster
     }
 
-    /// The request for these encoded spans; `None` if they cannot be framed.
-    pub(super) fn request(&self, spans: &[u8]) -> Option<ExportRequest> {
+    /// The request for these encoded spans, and the bytes of its message before compression; `None` if they cannot be
+    /// framed.
+    pub(super) fn request(&self, spans: &[u8]) -> Option<(ExportRequest, usize)> {
         let mut message = Vec::new();
         // Room for the frame's head is kept in front, so that an uncompressed message is not copied again.
         let head = if self.protocol == OtlpProtocol::Grpc { grpc::FRAME_HEAD } else { 0 };
@@ -97,22 +104,29 @@ impl RequestTemplate {
         if self.protocol == OtlpProtocol::HttpJson {
             message = to_json(&message)?;
         }
-        let mut body = match self.compression {
-            Compression::None => message,
-            Compression::Gzip => gzip(head, message.get(head..)?)?,
+        let uncompressed = message.len();
+        let compressed = match self.compression {
+            Compression::Gzip if uncompressed >= GZIP_FROM => Some(gzip(head, message.get(head..)?)?),
+            Compression::Gzip | Compression::None => None,
         };
-        if self.protocol == OtlpProtocol::Grpc && !grpc::finish_frame(&mut body, self.compression == Compression::Gzip)
-        {
+        let is_compressed = compressed.is_some();
+        let mut body = compressed.unwrap_or(message);
+        if self.protocol == OtlpProtocol::Grpc && !grpc::finish_frame(&mut body, is_compressed) {
             return None;
         }
-        Some(ExportRequest {
+        let headers = if is_compressed { &self.compressed_headers } else { &self.headers };
+        let request = ExportRequest {
             cluster: Rc::clone(&self.cluster),
-            headers: Rc::clone(&self.headers),
+            headers: Rc::clone(headers),
             body,
             timeout_ms: self.timeout_ms,
-        })
+        };
+        Some((request, uncompressed))
     }
 }
+
+/// The least message that is compressed, bytes: a smaller one travels in a packet or two as it is.
+const GZIP_FROM: usize = 1 << 10;
 
 /// `message`, compressed, behind `head` bytes of zero. At the fastest level: a tick should not hold its worker up, and
 /// spans repeat themselves so much that it makes little difference.

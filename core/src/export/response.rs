@@ -4,6 +4,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess
 use prost::Message;
 use serde::Deserialize;
 
+use super::code::Code;
 use super::grpc;
 use super::retry::{self, Retry};
 use crate::config::OtlpProtocol;
@@ -47,17 +48,22 @@ const MAX_MESSAGE: usize = 256;
 
 impl ExportResponse<'_> {
     /// Reads the answer as `protocol` has it. `now` is in ns since the Unix epoch.
-    pub fn read(&self, protocol: OtlpProtocol, now: u64) -> ExportOutcome {
+    pub fn read(&self, protocol: OtlpProtocol, now: u64) -> (Code, ExportOutcome) {
         let Some(status) = values(self.headers, ":status").next() else {
             let reason = "no answer (connection refused, reset or timed out)".to_owned();
-            return ExportOutcome::Failed { reason, retry: Retry::Backoff };
+            return (Code::NoAnswer, ExportOutcome::Failed { reason, retry: Retry::Backoff });
         };
-        if protocol == OtlpProtocol::Grpc { self.read_grpc(status, now) } else { self.read_http(status, protocol, now) }
+        if protocol == OtlpProtocol::Grpc {
+            // gRPC's status is in the trailers, or in the headers of an answer that has nothing else.
+            let find = |name| values(self.trailers, name).next().or_else(|| values(self.headers, name).next());
+            let code = find("grpc-status").map_or_else(|| Code::http(status), Code::grpc);
+            (code, self.read_grpc(status, find, now))
+        } else {
+            (Code::http(status), self.read_http(status, protocol, now))
+        }
     }
 
-    fn read_grpc(&self, status: &[u8], now: u64) -> ExportOutcome {
-        // gRPC's status is in the trailers, or in the headers of an answer that has nothing else.
-        let find = |name| values(self.trailers, name).next().or_else(|| values(self.headers, name).next());
+    fn read_grpc<'a>(&self, status: &[u8], find: impl Fn(&'static str) -> Option<&'a [u8]>, now: u64) -> ExportOutcome {
         match find("grpc-status") {
             Some(b"0") => accepted(grpc::read_frame(self.body).map(ExportTraceServiceResponse::decode)),
             Some(code) => {
@@ -185,6 +191,24 @@ mod tests {
     }
 
     #[test]
+    fn answers_have_a_code() {
+        use OtlpProtocol::{Grpc, HttpProtobuf};
+        let head: &[HeaderLine<'_>] = &[(b":status", b"200")];
+        let bad_gateway: &[HeaderLine<'_>] = &[(b":status", b"502")];
+        let table: &[(OtlpProtocol, &[HeaderLine<'_>], &[HeaderLine<'_>], &str)] = &[
+            (Grpc, &[], &[], "no_answer"),
+            (Grpc, head, &[(b"grpc-status", b"14")], "UNAVAILABLE"),
+            (Grpc, head, &[], "200"),
+            (Grpc, bad_gateway, &[], "502"),
+            (HttpProtobuf, bad_gateway, &[(b"grpc-status", b"14")], "502"),
+        ];
+        for (protocol, headers, trailers, expected) in table {
+            let (code, _) = ExportResponse { headers, body: b"", trailers }.read(*protocol, 0);
+            assert_eq!(code.to_string(), *expected);
+        }
+    }
+
+    #[test]
     fn answers_are_read_by_protocol() {
         use OtlpProtocol::{Grpc, HttpJson, HttpProtobuf};
         let ok_head: &[HeaderLine<'_>] = &[(b":status", b"200")];
@@ -236,7 +260,7 @@ mod tests {
         ];
         for (protocol, headers, body, trailers, expected, why) in table {
             let response = ExportResponse { headers, body, trailers };
-            assert_eq!(response.read(*protocol, 0), *expected, "{protocol:?}: {why}");
+            assert_eq!(response.read(*protocol, 0).1, *expected, "{protocol:?}: {why}");
         }
     }
 }

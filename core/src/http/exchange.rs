@@ -25,6 +25,8 @@ pub struct Recorded {
     pub(super) trace_state: String,
     /// The caller's span.
     pub(super) parent: Option<SpanId>,
+    /// Whether the caller recorded the trace too, so that this span would be missed in it.
+    pub(super) sampled_by_parent: bool,
     /// Of a gateway: the id of its server span, recorded or not. The client span is its child.
     pub(super) gateway: Option<SpanId>,
     /// Whether the request asks for the stream to become a tunnel.

@@ -8,11 +8,12 @@ use super::request::RequestHead;
 use super::route::RouteTable;
 use crate::config::{Config, Role, SpanLimits, TracerConfig};
 use crate::counter::{Counter, Counters};
+use crate::export::Importance;
 use crate::header::HeaderEdit;
 use crate::masking::{Masked, Masker};
 use crate::propagation::{Extraction, Format, OutgoingContext, Propagators, TraceState};
 use crate::sampling::{Decision, Parent, Sampler, SamplingInput};
-use crate::span::{Span, SpanAttributes, SpanKind};
+use crate::span::{Span, SpanAttributes, SpanKind, SpanStatus};
 use crate::trace::{IdGenerator, ParentDecision, SpanId, TraceId, flags};
 
 /// The listener's traffic direction, which `role: auto` goes by.
@@ -40,6 +41,9 @@ pub struct HttpTracer {
     /// Baggage keys, and the attribute keys that they become.
     baggage: Vec<(String, String)>,
 }
+
+/// From how long on a span counts as slow where a full queue has to choose, ns: a second.
+const SLOW: u64 = 1_000_000_000;
 
 /// The spans that a stream becomes.
 enum Plan {
@@ -180,6 +184,7 @@ impl HttpTracer {
             trace_flags: flags::SAMPLED | if random { flags::RANDOM } else { 0 },
             trace_state: trace_state.combined(),
             parent: parent.map(|parent| parent.span_id),
+            sampled_by_parent: matches!(asked, Some(ParentDecision::Sampled | ParentDecision::Debug)),
             gateway: if let Plan::Gateway { server, .. } = &plan { Some(server.span_id) } else { None },
             tunnel: head.tunnel(),
             route: self.routes.find(head.path_and_query().0),
@@ -191,13 +196,13 @@ impl HttpTracer {
     }
 
     /// Takes the end of a recorded stream and gives each finished span, encoded as a `ScopeSpans.spans` field, to
-    /// `emit`.
+    /// `emit`, with how much it would be missed.
     pub fn handle_end(
         &self,
         recorded: Recorded,
         end: &StreamEnd<'_>,
         counters: &mut Counters,
-        mut emit: impl FnMut(&[u8], &mut Counters),
+        mut emit: impl FnMut(&[u8], Importance),
     ) {
         let mut recorded = recorded;
         let (server, client) = (recorded.server.take(), recorded.client.take());
@@ -215,6 +220,9 @@ impl HttpTracer {
         }
         let start = end.start.or(recorded.seen_at).unwrap_or(end.now);
         let mut buffer = Vec::with_capacity(2048);
+        // Of the stream: a span that failed is not worth much without the one around it.
+        let mut importance =
+            if recorded.sampled_by_parent { Importance::SampledByParent } else { Importance::OwnTrace };
         let mut finish = |open: OpenSpan, shape: &SpanShape, parent: Option<(SpanId, bool)>, start: u64| {
             let mut attributes = open.attributes;
             let status = shape.put_end(&recorded, end, route.as_ref(), &self.masker, &mut attributes);
@@ -226,7 +234,6 @@ impl HttpTracer {
                 Some(route) => Masked::concat(&[&method, const { &Masked::literal(" ") }, route]),
                 None => method,
             };
-            buffer.clear();
             Span {
                 trace_id: recorded.trace_id,
                 span_id: open.span_id,
@@ -241,16 +248,21 @@ impl HttpTracer {
                 status,
             }
             .put(&mut buffer);
-            emit(&buffer, counters);
+            if status == SpanStatus::Error || end.end_time().saturating_sub(start) >= SLOW {
+                importance = Importance::ErrorOrSlow;
+            }
+            buffer.len()
         };
         let remote = recorded.parent.map(|parent| (parent, true));
-        if let Some(server) = server {
-            finish(server, &self.server, remote, start);
-        }
+        let first = server.map(|server| finish(server, &self.server, remote, start));
         if let Some(client) = client {
             let parent = recorded.gateway.map_or(remote, |server| Some((server, false)));
             let start = recorded.seen_at.map_or(start, |seen_at| seen_at.max(start));
             finish(client, &self.client, parent, start);
+        }
+        let (server, client) = buffer.split_at_checked(first.unwrap_or(0)).unwrap_or((&buffer, &[]));
+        for span in [server, client].into_iter().filter(|span| !span.is_empty()) {
+            emit(span, importance);
         }
     }
 

@@ -8,7 +8,9 @@ use prost::Message;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::export::DropReason;
 use crate::http::tests::harness::{Setup, ended, get, request, spans_of};
+use crate::stats::{StatChange, StatKind};
 
 const MS: u64 = 1_000_000;
 const EXPORTER: &str = r#""exporter": {"otlp_http": {"endpoint": "http://collector:4318/v1/traces"}}"#;
@@ -44,6 +46,12 @@ fn accepted() -> ExportResponse<'static> {
 }
 
 const UNANSWERED: ExportResponse<'_> = ExportResponse { headers: &[], body: b"", trailers: &[] };
+
+/// What the first exporter counted: started, exported, dropped, requests.
+fn export_books(plugin: &Plugin) -> (u64, u64, u64, u64) {
+    let stats = plugin.exporter_stats().next().unwrap();
+    (stats.started(), stats.exported(), stats.all_dropped(), stats.requests())
+}
 
 /// Every counter that is not zero.
 fn books(plugin: &Plugin) -> Vec<(Counter, u64)> {
@@ -136,9 +144,9 @@ fn each_processor_gets_each_span() {
     assert_eq!(bodies.len(), 3);
     assert!(bodies.iter().all(|body| *body == bodies[0]), "the same span, the same resource");
     assert!(plugin.is_idle());
-    let expected =
-        [(Counter::Streams, 1), (Counter::SpansStarted, 1), (Counter::SpansExported, 3), (Counter::ExportRequests, 3)];
-    assert_eq!(books(&plugin), expected);
+    assert_eq!(books(&plugin), [(Counter::Streams, 1), (Counter::SpansStarted, 1)]);
+    let exported: Vec<_> = plugin.exporter_stats().map(|stats| (stats.started(), stats.exported())).collect();
+    assert_eq!(exported, [(1, 1); 3]);
 }
 
 #[test]
@@ -154,8 +162,8 @@ fn an_answer_reaches_the_processor_that_asked() {
     plugin.handle_response(first, &accepted(), 0);
     assert!(plugin.is_idle());
     assert_eq!(plugin.handle_response(first, &accepted(), 0), None, "answered already");
-    let count = |counter| plugin.counters.pending(counter);
-    assert_eq!((count(Counter::SpansExported), count(Counter::SpansDroppedRequestFailed)), (1, 1));
+    let counted: Vec<_> = plugin.exporter_stats().map(|stats| (stats.exported(), stats.all_dropped())).collect();
+    assert_eq!(counted, [(1, 0), (0, 1)]);
 }
 
 #[test]
@@ -180,19 +188,41 @@ fn every_way_to_lose_a_span_is_counted() {
     let (exchange, _) = begin(&mut plugin, &get());
     plugin.handle_lost(&exchange);
     plugin.abandon();
-    let expected = [
-        (Counter::Streams, 6),
-        (Counter::SpansStarted, 6),
-        (Counter::SpansDroppedQueueFull, 1),
-        (Counter::SpansDroppedRequestFailed, 1),
-        (Counter::SpansDroppedNoCluster, 1),
-        (Counter::SpansRejected, 1),
-        (Counter::SpansDroppedShutdown, 1),
-        (Counter::SpansDroppedNoLog, 1),
-        (Counter::ExportRequests, 3),
-        (Counter::ExportRequestsFailed, 2),
-    ];
+    let expected = [(Counter::Streams, 6), (Counter::SpansStarted, 6), (Counter::SpansDroppedNoLog, 1)];
     assert_eq!(books(&plugin), expected);
+    assert_eq!(export_books(&plugin), (5, 0, 5, 3));
+    let stats = plugin.exporter_stats().next().unwrap();
+    for (reason, count) in
+        [(DropReason::QueueFull, 1), (DropReason::Expired, 2), (DropReason::Rejected, 1), (DropReason::Shutdown, 1)]
+    {
+        assert_eq!(stats.dropped(reason), count, "{reason:?}");
+    }
+}
+
+#[test]
+fn exporters_have_names_of_their_own() {
+    #[derive(Default)]
+    struct Host(Vec<String>);
+    impl StatsHost for Host {
+        fn define(&mut self, _: StatKind, name: &str) -> Option<u32> {
+            self.0.push(name.to_owned());
+            Some(0)
+        }
+        fn tell(&mut self, _: u32, _: StatChange) -> bool {
+            true
+        }
+    }
+    let mut plugin = processors(&[simple(), batch(""), simple()]).plugin();
+    let mut host = Host::default();
+    assert_eq!(plugin.flush_stats(&mut host), 0);
+    let started: Vec<_> = host.0.iter().filter(|name| name.ends_with("export_started_total")).collect();
+    let expected = ["collector:4318", "collector:4318#2", "collector:4318#3"]
+        .map(|exporter| format!("meshspan_signal=.=traces;.;exporter=.={exporter};.;export_started_total"));
+    assert_eq!(started, expected.iter().collect::<Vec<_>>());
+    let mut names = host.0.clone();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), host.0.len(), "no series is defined twice");
 }
 
 #[test]
@@ -232,7 +262,7 @@ fn grpc_is_framed() {
         &ExportResponse { headers: &[(b":status", b"200")], body: b"\0\0\0\0\0", trailers: &[(b"grpc-status", b"0")] },
         0,
     );
-    assert_eq!(plugin.counters.pending(Counter::SpansExported), 1);
+    assert_eq!(export_books(&plugin), (1, 1, 0, 1));
 }
 
 #[test]

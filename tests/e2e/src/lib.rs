@@ -18,14 +18,14 @@
 //! Several listeners with different configurations share one Envoy, since starting one costs a second or two.
 //! A request's path names the case: by it the head that the service got and the span are found again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use meshspan_kit::client::{Request, Response};
 use meshspan_kit::config::{EnvoyConfig, MODULE_VARIABLE};
-use meshspan_kit::envoy::{Envoy, EnvoyBinary, Options};
+use meshspan_kit::envoy::{Envoy, EnvoyBinary, Options, Sample, Samples};
 use meshspan_kit::receiver::{ReceivedSpan, Receiver};
 use meshspan_kit::service::{ReceivedHead, Service};
 use meshspan_kit::wait;
@@ -169,11 +169,18 @@ impl Mesh {
         found.unwrap_or_else(|error| panic!("{path}: {error:#}; Envoy's log:\n{}", self.envoy.log()))
     }
 
-    /// The filter's counters that are not zero, by the names it gives them.
+    /// What a Prometheus server would scrape.
+    pub fn samples(&self) -> Samples {
+        self.envoy.samples().unwrap()
+    }
+
+    /// The filter's counters and gauges that are not zero, by their names in Prometheus, summed over their labels.
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        let stats = self.envoy.stats().unwrap().into_iter();
-        let own = stats.filter_map(|(name, value)| Some((name.strip_prefix("wasmcustom.")?.to_owned(), value)));
-        own.filter(|(_, value)| *value > 0).collect()
+        let samples = self.samples();
+        let own = samples.0.iter().filter(|sample| sample.name.starts_with("meshspan_") && !is_of_histogram(sample));
+        let names: BTreeSet<&str> = own.map(|sample| sample.name.as_str()).collect();
+        let sums = names.into_iter().map(|name| (name.to_owned(), samples.sum(name, &[])));
+        sums.filter(|(_, value)| *value > 0).collect()
     }
 
     /// One of the filter's counters.
@@ -202,7 +209,7 @@ impl Mesh {
             last = (
                 started + counter("meshspan_spans_not_sampled_total"),
                 started,
-                counter("meshspan_spans_exported_total"),
+                counter("meshspan_export_exported_total"),
             );
             (last.0 >= streams && last.1 == last.2).then_some(())
         });
@@ -229,6 +236,10 @@ pub fn assert_no_failure(log: &str) {
     let bad = ["Function: ", "wasm trap", "panicked", "RuntimeError", "Uncaught", "VM failed", "Failed to"];
     let lines: Vec<_> = log.lines().filter(|line| bad.iter().any(|word| line.contains(word))).collect();
     assert!(lines.is_empty(), "Envoy's log: {lines:#?}");
+}
+
+fn is_of_histogram(sample: &Sample) -> bool {
+    ["_bucket", "_sum", "_count"].iter().any(|part| sample.name.ends_with(part))
 }
 
 fn addressed(config: &EnvoyConfig, service: SocketAddr, receiver: SocketAddr) -> EnvoyConfig {

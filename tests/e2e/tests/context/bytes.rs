@@ -82,7 +82,7 @@ fn heads_are_the_same_both_ways() {
             assert_eq!(text(&without_written(with)), text(&without_written(without)), "the request {request:?}");
             assert!(text(with).contains("traceparent: 00-"), "the filter was there: {}", text(with));
         }
-        mesh.wait_for_counter("meshspan_spans_exported_total", requests.len() as u64);
+        mesh.wait_for_counter("meshspan_export_exported_total", requests.len() as u64);
         mesh.stop();
     });
 }
@@ -109,7 +109,7 @@ fn bodies_are_the_same_both_ways() {
         connection.write(&chunked).unwrap();
         let answer = connection.read_response(false).unwrap();
         assert!(answer.status == 200 && answer.body == body, "chunks: {} {}", answer.status, answer.body.len());
-        mesh.wait_for_counter("meshspan_spans_exported_total", 2);
+        mesh.wait_for_counter("meshspan_export_exported_total", 2);
         mesh.stop();
 
         let mesh = Mesh::start(envoy, concurrency, &listeners());
@@ -119,7 +119,7 @@ fn bodies_are_the_same_both_ways() {
             assert_eq!((with.status, with.truncated), (200, false), "{path}");
             assert!((with.body, with.trailers) == (without.body, without.trailers), "{path}");
         }
-        mesh.wait_for_counter("meshspan_spans_exported_total", 2);
+        mesh.wait_for_counter("meshspan_export_exported_total", 2);
         mesh.stop();
     });
 }

@@ -658,7 +658,8 @@ fn check_counters(mesh: &Mesh, cases: &[Case], recorded: usize) {
     count("meshspan_streams_total".to_owned(), cases.len());
     count("meshspan_spans_started_total".to_owned(), recorded);
     count("meshspan_spans_not_sampled_total".to_owned(), cases.len() - recorded);
-    count("meshspan_spans_exported_total".to_owned(), recorded);
+    count("meshspan_export_started_total".to_owned(), recorded);
+    count("meshspan_export_exported_total".to_owned(), recorded);
     for case in cases {
         if let Some((_, _, format)) = case.continued {
             count(format!("meshspan_propagation_extracted_{format}_total"), 1);
@@ -670,8 +671,10 @@ fn check_counters(mesh: &Mesh, cases: &[Case], recorded: usize) {
     let mut last = BTreeMap::new();
     let equal = wait::until(DEADLINE, "the counters", || {
         last = mesh.counters();
-        // How many requests the spans took is not the table's.
-        last.remove("meshspan_export_requests_total");
+        // How many requests the spans took, and of what size, is not the table's.
+        for name in ["requests_total", "uncompressed_bytes_total", "compressed_bytes_total", "up"] {
+            last.remove(&format!("meshspan_export_{name}"));
+        }
         (last == expected).then_some(())
     });
     if equal.is_err() {

@@ -97,7 +97,7 @@ fn every_sampler_and_branch() {
         }
         mesh.wait_for_counter("meshspan_spans_not_sampled_total", not_sampled);
         mesh.wait_for_counter("meshspan_spans_started_total", recorded);
-        mesh.wait_for_counter("meshspan_spans_exported_total", recorded);
+        mesh.wait_for_counter("meshspan_export_exported_total", recorded);
         assert_eq!(mesh.receiver.span_count() as u64, recorded);
         mesh.stop();
     });
@@ -147,7 +147,7 @@ fn local_branches_decide_on_a_gateways_client_span() {
                 assert!(traceparent.contains(&client.span_id()), "{listener}: {traceparent}");
             }
         }
-        mesh.wait_for_counter("meshspan_spans_exported_total", 4);
+        mesh.wait_for_counter("meshspan_export_exported_total", 4);
         mesh.wait_for_counter("meshspan_spans_not_sampled_total", 1);
         assert_eq!(mesh.receiver.span_count(), 4);
         mesh.stop();
@@ -204,7 +204,7 @@ fn a_ratio_decides_alike_on_every_proxy() {
                     recorded += u64::from(decided);
                 }
             }
-            mesh.wait_for_counter("meshspan_spans_exported_total", recorded);
+            mesh.wait_for_counter("meshspan_export_exported_total", recorded);
             let all = (trace_ids.len() + 20) * RATIOS.len();
             mesh.wait_for_counter("meshspan_spans_not_sampled_total", all as u64 - recorded);
         }

@@ -475,7 +475,7 @@ fn streams_that_end_before_the_filter_have_a_span_too() {
         }
         table.finish(mesh);
         mesh.wait_for_counter("meshspan_streams_log_only_total", ends);
-        mesh.wait_for_counter("meshspan_spans_exported_total", ends + 1);
+        mesh.wait_for_counter("meshspan_export_exported_total", ends + 1);
         assert_all_arrived_once(&stage.mesh);
         stage.mesh.stop();
     });

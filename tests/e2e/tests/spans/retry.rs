@@ -87,11 +87,11 @@ fn what_otlp_lets_a_client_try_again_is_tried_again() {
                     let books = backend.settled(&before, 3)?;
                     let again = u64::from(lost == 0);
                     books.expect(&[
-                        ("spans_exported", 3 - lost),
-                        ("spans_dropped_request_failed", lost),
+                        ("export_exported", 3 - lost),
+                        ("export_dropped{refused}", lost),
                         ("export_requests", 1 + again),
-                        ("export_requests_failed", 1),
-                        ("export_requests_retried", again),
+                        ("failed_requests", 1),
+                        ("export_retried", again),
                     ])?;
                     let taken = ids(&receiver.spans());
                     ensure!(taken.is_empty() == (lost > 0), "{taken:?}");
@@ -127,7 +127,7 @@ fn a_batch_that_is_too_large_arrives_in_halves() {
                 let before = backend.books();
                 let sent: BTreeSet<String> = backend.requests(protocol, 4)?.into_iter().collect();
                 let books = backend.settled(&before, 4)?;
-                books.expect(&[("spans_exported", 4), ("export_requests", 3), ("export_requests_retried", 2)])?;
+                books.expect(&[("export_exported", 4), ("export_requests", 3), ("export_retried", 2)])?;
                 let sizes: Vec<usize> = receiver.requests().iter().map(|request| request.spans().len()).collect();
                 ensure!(sizes == [4, 2, 2], "{sizes:?}");
                 let taken = ids(&receiver.spans());
@@ -160,7 +160,7 @@ fn a_backend_that_is_away_loses_nothing() {
             let spans = again.wait_for_spans(20, DEADLINE).context("all that was kept")?;
             ensure!(ids(&spans).into_iter().collect::<BTreeSet<_>>() == sent && spans.len() == 20, "each once");
             let books = backend.settled(&Books(BTreeMap::new()), 20)?;
-            books.expect(&[("spans_exported", 20)])?;
+            books.expect(&[("export_exported", 20)])?;
             backend.mesh.envoy.wait_for_log("works again", DEADLINE)?;
             Ok(())
         });

@@ -141,7 +141,7 @@ pub(crate) fn assert_all_arrived_once(mesh: &Mesh) {
         let (counters, received) = (mesh.counters(), mesh.receiver.spans());
         let count = |name: &str| counters.get(name).copied().unwrap_or(0);
         let started = count("meshspan_spans_started_total");
-        let all = started == count("meshspan_spans_exported_total") && started == received.len() as u64;
+        let all = started == count("meshspan_export_exported_total") && started == received.len() as u64;
         all.then_some(received)
     });
     let arrived = arrived

@@ -3,6 +3,7 @@
 
 mod binary;
 mod process;
+mod samples;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use crate::wait;
 pub use binary::EnvoyBinary;
 use process::Process;
 pub use process::kill_all;
+pub use samples::{Sample, Samples};
 
 /// How long Envoy may take to be ready: it compiles the module on a machine that may be busy.
 const START: Duration = Duration::from_mins(1);
@@ -202,6 +204,11 @@ impl Envoy {
         let text = self.admin_get("/stats")?.text();
         let pairs = text.lines().filter_map(|line| line.rsplit_once(": "));
         Ok(pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
+    }
+
+    /// What a Prometheus server would scrape.
+    pub fn samples(&self) -> anyhow::Result<Samples> {
+        Ok(Samples::parse(&self.admin_get("/stats/prometheus")?.text()))
     }
 
     /// One counter or gauge; `None` when Envoy has none of that name.

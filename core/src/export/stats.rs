@@ -1,0 +1,216 @@
+//! What one exporter counts. The books balance at any moment: started = exported + dropped + queued + in flight.
+
+use super::code::Code;
+use crate::stats::{self, Series, StatKind, StatsHost};
+
+/// Why a span was not exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DropReason {
+    /// The queue had no room for it, or made room for one that matters more.
+    QueueFull,
+    /// The backend's answer says that it would refuse it again.
+    Refused,
+    /// It could not be exported within `limits.max_retry_age`.
+    Expired,
+    /// The backend took the rest of its batch and not this one (partial success).
+    Rejected,
+    /// The backend found it too large by itself.
+    TooLarge,
+    /// The filter had to go before it was exported.
+    Shutdown,
+    /// It could not be framed or converted.
+    Unsendable,
+}
+
+impl DropReason {
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::TooLarge => "too_large",
+            Self::Shutdown => "shutdown",
+            Self::Unsendable => "unsendable",
+        }
+    }
+}
+
+/// The series of one exporter, labelled with the signal and the exporter's endpoint.
+#[derive(Clone, Debug)]
+pub struct ExporterStats {
+    exporter: String,
+    started: Series,
+    exported: Series,
+    /// Few, so they are looked through.
+    dropped: Vec<((DropReason, Option<Code>), Series)>,
+    requests: Vec<(Code, Series)>,
+    retried: Series,
+    malformed: Series,
+    uncompressed_bytes: Series,
+    compressed_bytes: Series,
+    queued: Series,
+    in_flight: Series,
+    queue_bytes: Series,
+    up: Series,
+    request_duration: Series,
+}
+
+const SIGNAL: (&str, &str) = ("signal", "traces");
+
+impl ExporterStats {
+    /// All at 0. `exporter` is the label's value, different for each exporter of a signal.
+    pub(super) fn new(exporter: &str) -> Self {
+        let series = |kind, name| Series::new(kind, stats::name(name, &[SIGNAL, ("exporter", exporter)]));
+        let mut stats = Self {
+            exporter: exporter.to_owned(),
+            started: series(StatKind::Counter, "export_started_total"),
+            exported: series(StatKind::Counter, "export_exported_total"),
+            dropped: Vec::new(),
+            requests: Vec::new(),
+            retried: series(StatKind::Counter, "export_retried_total"),
+            malformed: series(StatKind::Counter, "export_responses_malformed_total"),
+            uncompressed_bytes: series(StatKind::Counter, "export_uncompressed_bytes_total"),
+            compressed_bytes: series(StatKind::Counter, "export_compressed_bytes_total"),
+            queued: series(StatKind::SummedGauge, "export_queued"),
+            in_flight: series(StatKind::SummedGauge, "export_in_flight"),
+            queue_bytes: series(StatKind::SummedGauge, "export_queue_bytes"),
+            up: series(StatKind::LastGauge, "export_up"),
+            request_duration: series(StatKind::Histogram, "export_request_duration_milliseconds"),
+        };
+        // What an alert waits for has to be there before it first happens.
+        for reason in [DropReason::QueueFull, DropReason::Expired, DropReason::Shutdown] {
+            stats.add_dropped(reason, None, 0);
+        }
+        stats
+    }
+
+    pub(super) fn add_started(&mut self) {
+        self.started.add(1);
+    }
+
+    pub(super) fn add_exported(&mut self, spans: u64) {
+        self.exported.add(spans);
+    }
+
+    /// Spans that will not be exported; `code` is the last answer, where one decided it.
+    pub(super) fn add_dropped(&mut self, reason: DropReason, code: Option<Code>, spans: u64) {
+        let exporter = self.exporter.as_str();
+        add_to(&mut self.dropped, (reason, code), spans, || {
+            let code = code.map(|code| code.to_string());
+            let mut labels = vec![SIGNAL, ("exporter", exporter), ("reason", reason.as_str())];
+            labels.extend(code.as_deref().map(|code| ("code", code)));
+            stats::name("export_dropped_total", &labels)
+        });
+    }
+
+    /// A request left, with these sizes of its message before and after compression, bytes.
+    pub(super) fn add_request(&mut self, is_retry: bool, uncompressed: usize, compressed: usize) {
+        self.retried.add(u64::from(is_retry));
+        self.uncompressed_bytes.add(u64::try_from(uncompressed).unwrap_or(u64::MAX));
+        self.compressed_bytes.add(u64::try_from(compressed).unwrap_or(u64::MAX));
+    }
+
+    /// A request ended so, after so many ms.
+    pub(super) fn add_answer(&mut self, code: Code, duration_ms: u64, is_up: bool) {
+        let exporter = self.exporter.as_str();
+        add_to(&mut self.requests, code, 1, || {
+            stats::name("export_requests_total", &[SIGNAL, ("exporter", exporter), ("code", &code.to_string())])
+        });
+        self.request_duration.record(duration_ms);
+        self.up.set(u64::from(is_up));
+    }
+
+    pub(super) fn add_malformed(&mut self) {
+        self.malformed.add(1);
+    }
+
+    /// Where spans are now: waiting, and on their way; and the bytes of those that wait.
+    pub(super) fn set_levels(&mut self, queued: u64, in_flight: u64, queue_bytes: u64) {
+        self.queued.set(queued);
+        self.in_flight.set(in_flight);
+        self.queue_bytes.set(queue_bytes);
+    }
+
+    /// Tells the host all that is new. How many series it refused.
+    pub(super) fn flush(&mut self, host: &mut impl StatsHost) -> usize {
+        // Who reads between two of these sees requests before what became of their spans, and spans before their end:
+        // books in which nothing is open yet are complete.
+        let first = [
+            &mut self.up,
+            &mut self.request_duration,
+            &mut self.retried,
+            &mut self.malformed,
+            &mut self.uncompressed_bytes,
+            &mut self.compressed_bytes,
+            &mut self.queued,
+            &mut self.in_flight,
+            &mut self.queue_bytes,
+        ];
+        let all = self.requests.iter_mut().map(|(_, series)| series).chain(first).chain([&mut self.started]);
+        let all = all.chain(self.dropped.iter_mut().map(|(_, series)| series)).chain([&mut self.exported]);
+        all.map(|series| series.flush(host)).filter(|told| !told).count()
+    }
+
+    /// Spans that were pushed.
+    pub fn started(&self) -> u64 {
+        self.started.value()
+    }
+
+    /// Spans that the backend took.
+    pub fn exported(&self) -> u64 {
+        self.exported.value()
+    }
+
+    /// Spans dropped for a reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped.iter().filter(|((of, _), _)| *of == reason).map(|(_, series)| series.value()).sum()
+    }
+
+    /// Spans dropped for any reason.
+    pub fn all_dropped(&self) -> u64 {
+        self.dropped.iter().map(|(_, series)| series.value()).sum()
+    }
+
+    /// Requests that ended, however that was.
+    pub fn requests(&self) -> u64 {
+        self.requests.iter().map(|(_, series)| series.value()).sum()
+    }
+
+    /// Requests that ended so.
+    pub fn requests_with(&self, code: Code) -> u64 {
+        self.requests.iter().filter(|(of, _)| *of == code).map(|(_, series)| series.value()).sum()
+    }
+
+    /// Requests that were another try.
+    pub fn retried(&self) -> u64 {
+        self.retried.value()
+    }
+
+    /// Answers of success that could not be read.
+    pub fn malformed(&self) -> u64 {
+        self.malformed.value()
+    }
+
+    /// Bytes of the messages before and after compression.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.uncompressed_bytes.value(), self.compressed_bytes.value())
+    }
+
+    /// Whether the last request was answered with success; `None` before the first answer.
+    pub fn is_up(&self) -> Option<bool> {
+        (!self.requests.is_empty()).then_some(self.up.value() > 0)
+    }
+}
+
+/// Adds to the series of this key, which is made when it first counts.
+fn add_to<K: PartialEq>(all: &mut Vec<(K, Series)>, key: K, by: u64, name: impl FnOnce() -> String) {
+    if let Some((_, series)) = all.iter_mut().find(|(of, _)| *of == key) {
+        series.add(by);
+    } else {
+        let mut series = Series::new(StatKind::Counter, name());
+        series.add(by);
+        all.push((key, series));
+    }
+}
