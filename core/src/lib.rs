@@ -38,6 +38,7 @@ pub mod export;
 pub mod header;
 pub mod hex;
 pub mod http;
+pub mod ledger;
 pub mod log_line;
 pub mod masking;
 pub mod otlp;

@@ -10,6 +10,7 @@ use crate::counter::{Counter, Counters};
 use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, ExporterStats, RequestId, Wakeup};
 use crate::header::HeaderEdit;
 use crate::http::{Exchange, HttpTracer, RequestHead, StreamEnd, TrafficDirection};
+use crate::ledger::{Findings, Held, Ledger, SharedData};
 use crate::log_line::LogLine;
 use crate::otlp::TraceEnvelope;
 use crate::resource::{self, NodeFacts};
@@ -33,6 +34,7 @@ pub struct Plugin {
     inject: Inject,
     log_level: LogLevel,
     tick_period_ms: u32,
+    ledger: Ledger,
     /// What the plugin has counted and the host has not been told.
     pub counters: Counters,
 }
@@ -64,6 +66,7 @@ impl Plugin {
             inject: config.meshspan.inject,
             log_level: config.log_level,
             tick_period_ms: shortest.unwrap_or(TICK_MS.1).clamp(TICK_MS.0, TICK_MS.1),
+            ledger: Ledger::new(seed.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))),
             counters: Counters::default(),
         }
     }
@@ -164,6 +167,21 @@ impl Plugin {
         self.processors
             .iter_mut()
             .fold(0_usize, |refused, processor| refused.saturating_add(processor.flush_stats(host)))
+    }
+
+    /// Notes in the proxy's shared data what the exporters hold, and counts what machines that failed have left behind.
+    /// For each tick at `now` (ns), after [`flush_stats`](Self::flush_stats).
+    pub fn keep_ledger(&mut self, now: u64, data: &mut impl SharedData) {
+        let processors = &mut self.processors;
+        let held = processors.iter().map(BatchProcessor::levels).collect();
+        let knows = |exporter: &str| processors.iter().any(|processor| processor.stats().exporter() == exporter);
+        let Findings { lost, revived } = self.ledger.keep(now, held, knows, data);
+        for processor in processors {
+            let name = processor.stats().exporter().to_owned();
+            let of_it = |held: &&Held| held.exporter == name;
+            lost.iter().filter(of_it).for_each(|held| processor.count_lost(held));
+            revived.iter().filter(of_it).for_each(|held| processor.count_revived(held));
+        }
     }
 
     /// What each exporter has counted, in the order of the configuration.

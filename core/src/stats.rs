@@ -77,6 +77,16 @@ impl Series {
         }
     }
 
+    /// So much of the sum that the host has is nobody's any more: the next flush takes it away.
+    pub fn take_over(&mut self, level: u64) {
+        self.told = self.told.saturating_add(level);
+    }
+
+    /// So much of what the host was told has been taken away by another: the next flush tells it again.
+    pub fn tell_again(&mut self, level: u64) {
+        self.told = self.told.saturating_sub(level);
+    }
+
     /// What it stands at.
     pub const fn value(&self) -> u64 {
         self.value
@@ -189,6 +199,17 @@ mod tests {
         histogram.record(9);
         assert_eq!(told(&mut histogram).len(), 2);
         assert_eq!(told(&mut histogram), []);
+    }
+
+    #[test]
+    fn the_levels_of_others_can_be_taken_over() {
+        let mut level = Series::new(StatKind::SummedGauge, name("b", &[]));
+        level.set(5);
+        told(&mut level);
+        level.take_over(3);
+        assert_eq!(told(&mut level), [StatChange::Add(-3)]);
+        level.tell_again(5);
+        assert_eq!(told(&mut level), [StatChange::Add(5)]);
     }
 
     #[test]

@@ -44,6 +44,15 @@ unsafe extern "C" {
     fn proxy_remove_header_map_value(map: i32, key: *const u8, key_size: usize) -> i32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> i32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> i32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> i32;
+    fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, value_size: usize, version: u32)
+    -> i32;
     fn proxy_http_call(
         cluster: *const u8,
         cluster_size: usize,
@@ -166,6 +175,22 @@ fn found(result: Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
 pub(crate) fn set_property(path: &[u8], value: &[u8]) -> Result<()> {
     // SAFETY: the host reads both during the call only.
     ok(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
+}
+
+/// A value that the machines of this proxy share, and its version. `None` when there is none.
+pub(crate) fn shared_data(key: &str) -> Result<Option<(Vec<u8>, u32)>> {
+    let mut version = 0;
+    // SAFETY: the host reads the key during the call, and writes to the two places that `bytes` owns and four bytes to
+    // `version`.
+    let value =
+        bytes(|data, size| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version) });
+    found(value).map(|value| value.map(|value| (value, version)))
+}
+
+/// Sets a value that the machines of this proxy share, if it still has this version; 0: whatever it has.
+pub(crate) fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<()> {
+    // SAFETY: the host reads both during the call only.
+    ok(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) })
 }
 
 /// Sends an HTTP request from the effective context. Returns the token that its answer will name.

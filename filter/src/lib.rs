@@ -24,6 +24,7 @@ mod exports;
 mod facts;
 mod host;
 mod metrics;
+mod shared;
 mod vm;
 
 use proxy_wasm::traits::{Context, RootContext};

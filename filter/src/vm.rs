@@ -16,6 +16,7 @@ use meshspan_core::plugin::{ExportId, Plugin};
 use crate::facts::{EndFacts, Properties};
 use crate::host::{self, BufferType, HostError, LogLevel, MapType};
 use crate::metrics::{HostStats, Metrics};
+use crate::shared::HostData;
 
 /// How many ticks a root context that has to go waits for its last answers: five seconds.
 const SHUTDOWN_TICKS: u32 = 100;
@@ -294,6 +295,7 @@ impl Root {
         }
         self.export();
         self.flush_counters();
+        self.keep_ledger();
         if let Some(ticks) = &mut self.going {
             *ticks = ticks.saturating_sub(1);
         }
@@ -376,6 +378,14 @@ impl Root {
         }
         self.in_flight.clear();
         self.flush_counters();
+        self.keep_ledger();
+    }
+
+    /// Notes for the other machines what this one holds.
+    fn keep_ledger(&mut self) {
+        if let (Some(plugin), Ok(now)) = (&mut self.plugin, host::now()) {
+            plugin.keep_ledger(now, &mut HostData);
+        }
     }
 
     fn flush_counters(&mut self) {

@@ -11,6 +11,7 @@ use super::retry::{Backoff, Retry, SHORTEST_WAIT_MS};
 use super::stats::{DropReason, ExporterStats};
 use super::telling::{State, Telling};
 use crate::config::{LimitsConfig, ProcessorConfig};
+use crate::ledger::Held;
 use crate::log_line::LogLine;
 use crate::otlp::TraceEnvelope;
 use crate::stats::StatsHost;
@@ -359,6 +360,21 @@ impl BatchProcessor {
         let (queued, in_flight) = self.held();
         self.stats.set_levels(queued, in_flight, self.held_bytes());
         self.stats.flush(host)
+    }
+
+    /// What the host was last told that is held here.
+    pub fn levels(&self) -> Held {
+        self.stats.levels()
+    }
+
+    /// Counts spans of this exporter that a failed machine held.
+    pub fn count_lost(&mut self, held: &Held) {
+        self.stats.add_lost(held);
+    }
+
+    /// Sets right what another counted as lost while this machine was silent.
+    pub fn count_revived(&mut self, held: &Held) {
+        self.stats.add_revived(held);
     }
 
     fn take_in_flight(&mut self, id: RequestId) -> Option<InFlight> {

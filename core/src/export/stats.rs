@@ -1,6 +1,7 @@
 //! What one exporter counts. The books balance at any moment: started = exported + dropped + queued + in flight.
 
 use super::code::Code;
+use crate::ledger::Held;
 use crate::stats::{self, Series, StatKind, StatsHost};
 
 /// Why a span was not exported.
@@ -20,6 +21,8 @@ pub enum DropReason {
     Shutdown,
     /// It could not be framed or converted.
     Unsendable,
+    /// The virtual machine that held it failed.
+    VmFailure,
 }
 
 impl DropReason {
@@ -33,6 +36,7 @@ impl DropReason {
             Self::TooLarge => "too_large",
             Self::Shutdown => "shutdown",
             Self::Unsendable => "unsendable",
+            Self::VmFailure => "vm_failure",
         }
     }
 }
@@ -131,6 +135,37 @@ impl ExporterStats {
         self.queued.set(queued);
         self.in_flight.set(in_flight);
         self.queue_bytes.set(queue_bytes);
+    }
+
+    /// The exporter's name, as the label has it.
+    pub fn exporter(&self) -> &str {
+        &self.exporter
+    }
+
+    /// Counts for a machine that failed with this exporter's spans, and takes its levels out of the sums.
+    pub(super) fn add_lost(&mut self, held: &Held) {
+        self.add_dropped(DropReason::VmFailure, None, held.queued.saturating_add(held.in_flight));
+        self.queued.take_over(held.queued);
+        self.in_flight.take_over(held.in_flight);
+        self.queue_bytes.take_over(held.queue_bytes);
+    }
+
+    /// Another counted these as lost and they are not: they are started once more, and stand in the sums again.
+    pub(super) fn add_revived(&mut self, held: &Held) {
+        self.started.add(held.queued.saturating_add(held.in_flight));
+        self.queued.tell_again(held.queued);
+        self.in_flight.tell_again(held.in_flight);
+        self.queue_bytes.tell_again(held.queue_bytes);
+    }
+
+    /// What the host was last told of the levels.
+    pub(super) fn levels(&self) -> Held {
+        Held {
+            exporter: self.exporter.clone(),
+            queued: self.queued.value(),
+            in_flight: self.in_flight.value(),
+            queue_bytes: self.queue_bytes.value(),
+        }
     }
 
     /// Tells the host all that is new. How many series it refused.

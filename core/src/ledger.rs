@@ -1,0 +1,319 @@
+//! What a virtual machine holds, written where others can read it, so that its spans are counted when it fails.
+//!
+//! A trap takes a machine away with all that it had queued, and with it whoever could count the loss. So each plugin
+//! keeps a note in the data that the machines of a proxy share: what its exporters hold, and until when the note is good.
+//! It renews the note while it lives and takes it away when it holds nothing. A note that has run out is settled by
+//! whichever plugin finds it first: its spans are counted as dropped.
+
+use prost::Message;
+
+/// Data that the workers of one proxy share (proxy-wasm ABI, "Shared key-value store").
+pub trait SharedData {
+    /// A value and its version; `None` where there is none, or the host does not say.
+    fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)>;
+
+    /// Writes a value if the version is still this one; version 0 writes always. `false` when it was not written.
+    fn set(&mut self, key: &str, value: &[u8], version: u32) -> bool;
+}
+
+/// What one exporter holds.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Held {
+    /// The exporter's name in statistics.
+    #[prost(string, tag = "1")]
+    pub exporter: String,
+    /// Spans that wait.
+    #[prost(uint64, tag = "2")]
+    pub queued: u64,
+    /// Spans that are on their way.
+    #[prost(uint64, tag = "3")]
+    pub in_flight: u64,
+    /// Bytes of the spans that wait.
+    #[prost(uint64, tag = "4")]
+    pub queue_bytes: u64,
+}
+
+/// A note, as it is shared.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Note {
+    /// A random number of the plugin that wrote it.
+    #[prost(fixed64, tag = "1")]
+    owner: u64,
+    /// ns since the Unix epoch.
+    #[prost(fixed64, tag = "2")]
+    good_until: u64,
+    #[prost(message, repeated, tag = "3")]
+    held: Vec<Held>,
+}
+
+/// What a look into the shared notes showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Held by machines that are gone; to be counted by the caller, and by nobody else.
+    pub lost: Vec<Held>,
+    /// What another plugin counted as lost because this one was silent for too long: it lives after all.
+    pub revived: Vec<Held>,
+}
+
+/// One plugin's part in this.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    owner: u64,
+    place: Option<Place>,
+    /// What was written last.
+    written: Vec<Held>,
+    /// When the notes of others were last looked at, ns.
+    looked: u64,
+}
+
+/// Where the note stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    index: u32,
+    /// Whether it was found there again: two that take a new place at once overwrite each other.
+    is_certain: bool,
+}
+
+/// How long a note is good, ns. Ten missed ticks; a worker that is held up for longer is taken for dead, and set right
+/// when it comes back.
+const GOOD_FOR: u64 = 10_000_000_000;
+
+/// How often the notes of others are looked at, ns.
+const LOOK_EVERY: u64 = 2_000_000_000;
+
+/// As many notes as there can be: one for each plugin on each worker, and those that failed and were not settled yet.
+const MOST_NOTES: u32 = 1_024;
+
+impl Ledger {
+    /// `owner` is random.
+    pub fn new(owner: u64) -> Self {
+        Self { owner, place: None, written: Vec::new(), looked: 0 }
+    }
+
+    /// Writes down what is held at `now` (ns) and looks for what others left behind; `knows` says whether the caller can
+    /// count for an exporter. Meant for each tick, after the statistics of the same tick have reached the host. One that
+    /// holds nothing costs next to nothing.
+    pub fn keep(
+        &mut self,
+        now: u64,
+        held: Vec<Held>,
+        knows: impl Fn(&str) -> bool,
+        data: &mut impl SharedData,
+    ) -> Findings {
+        let mut findings = Findings::default();
+        self.write(now, held, data, &mut findings);
+        if now.abs_diff(self.looked) >= LOOK_EVERY {
+            self.looked = now;
+            self.settle(now, knows, data, &mut findings);
+        }
+        findings
+    }
+
+    fn write(&mut self, now: u64, held: Vec<Held>, data: &mut impl SharedData, findings: &mut Findings) {
+        let is_idle = held.iter().all(|held| held.queued == 0 && held.in_flight == 0);
+        let version = match self.place {
+            None if is_idle => return,
+            None => None,
+            Some(place) => {
+                let found = read(place.index, data);
+                let own = found.filter(|(value, _)| self.owns(value)).map(|(_, version)| version);
+                if own.is_some() {
+                    self.place = Some(Place { is_certain: true, ..place });
+                } else {
+                    if place.is_certain {
+                        findings.revived = core::mem::take(&mut self.written);
+                    }
+                    self.place = None;
+                }
+                own
+            }
+        };
+        let note = Note { owner: self.owner, good_until: now.saturating_add(GOOD_FOR), held };
+        let value = if is_idle { Vec::new() } else { note.encode_to_vec() };
+        match (self.place, version) {
+            (Some(place), Some(version)) => {
+                data.set(&key(place.index), &value, version);
+                self.place = Some(place).filter(|_| !is_idle);
+            }
+            _ if is_idle => {}
+            _ => self.place = take_place(&value, data),
+        }
+        self.written = note.held;
+    }
+
+    fn owns(&self, value: &[u8]) -> bool {
+        Note::decode(value).is_ok_and(|note| note.owner == self.owner)
+    }
+
+    fn settle(&self, now: u64, knows: impl Fn(&str) -> bool, data: &mut impl SharedData, findings: &mut Findings) {
+        for index in 0..MOST_NOTES {
+            let Some((value, version)) = read(index, data) else { return };
+            let Ok(note) = Note::decode(value.as_slice()) else { continue };
+            let is_over = note.owner != self.owner && note.good_until < now;
+            let countable = !note.held.is_empty() && note.held.iter().all(|held| knows(&held.exporter));
+            // Who writes it settles it: of two that try, one has the wrong version.
+            if is_over && countable && data.set(&key(index), &[], version) {
+                findings.lost.extend(note.held);
+            }
+        }
+    }
+}
+
+/// The longest note, bytes. What is longer is not ours, and there is no sense in reading on.
+const LONGEST_NOTE: usize = 64 << 10;
+
+fn read(index: u32, data: &mut impl SharedData) -> Option<(Vec<u8>, u32)> {
+    data.get(&key(index)).filter(|(value, _)| value.len() <= LONGEST_NOTE)
+}
+
+/// Writes a note to the first place that is free.
+fn take_place(value: &[u8], data: &mut impl SharedData) -> Option<Place> {
+    (0..MOST_NOTES).find_map(|index| {
+        let version = match read(index, data) {
+            None => 0,
+            Some((taken, version)) if taken.is_empty() => version,
+            Some(_) => return None,
+        };
+        data.set(&key(index), value, version).then_some(Place { index, is_certain: false })
+    })
+}
+
+/// Shared data may have one namespace for all plugins of a proxy: so the keys say whose they are.
+fn key(index: u32) -> String {
+    format!("meshspan.held.{index}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    /// As Envoy keeps it: versions count up from 1.
+    #[derive(Default)]
+    struct Data {
+        values: BTreeMap<String, (Vec<u8>, u32)>,
+        reads: u32,
+        is_away: bool,
+    }
+
+    impl SharedData for Data {
+        fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
+            self.reads += 1;
+            self.values.get(key).filter(|_| !self.is_away).cloned()
+        }
+
+        fn set(&mut self, key: &str, value: &[u8], version: u32) -> bool {
+            let entry = self.values.entry(key.to_owned()).or_default();
+            let writes = !self.is_away && (version == 0 || version == entry.1);
+            if writes {
+                *entry = (value.to_vec(), entry.1 + 1);
+            }
+            writes
+        }
+    }
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn held(queued: u64) -> Vec<Held> {
+        vec![Held { exporter: "collector:4317".into(), queued, in_flight: 1, queue_bytes: queued * 700 }]
+    }
+
+    fn nothing() -> Vec<Held> {
+        vec![Held { exporter: "collector:4317".into(), ..Held::default() }]
+    }
+
+    fn keep(ledger: &mut Ledger, second: u64, held: Vec<Held>, data: &mut Data) -> Findings {
+        ledger.keep(second * SECOND, held, |_| true, data)
+    }
+
+    #[test]
+    fn what_a_failed_machine_held_is_found_once() {
+        let mut data = Data::default();
+        let (mut failing, mut one, mut other) = (Ledger::new(1), Ledger::new(2), Ledger::new(3));
+        for second in 100..105 {
+            assert_eq!(keep(&mut failing, second, held(second), &mut data), Findings::default());
+            assert_eq!(keep(&mut one, second, held(5), &mut data), Findings::default());
+        }
+        let mut lost = Vec::new();
+        for second in 105..130 {
+            lost.extend(keep(&mut one, second, held(5), &mut data).lost);
+            lost.extend(keep(&mut other, second, nothing(), &mut data).lost);
+        }
+        assert_eq!(lost, held(104), "what it wrote last");
+        assert_eq!(keep(&mut one, 130, nothing(), &mut data), Findings::default());
+        let left = data.values.values().filter(|(value, _)| !value.is_empty()).count();
+        assert_eq!(left, 0, "who holds nothing leaves nothing");
+    }
+
+    #[test]
+    fn a_machine_that_ended_well_is_not_missed() {
+        let mut data = Data::default();
+        let (mut ending, mut other) = (Ledger::new(1), Ledger::new(2));
+        keep(&mut ending, 100, held(3), &mut data);
+        keep(&mut ending, 101, nothing(), &mut data);
+        assert_eq!(keep(&mut other, 200, nothing(), &mut data), Findings::default());
+        keep(&mut other, 201, held(1), &mut data);
+        assert_eq!(data.values.len(), 1, "its place is taken again");
+    }
+
+    #[test]
+    fn one_that_was_taken_for_dead_is_told() {
+        let mut data = Data::default();
+        let (mut slow, mut other) = (Ledger::new(1), Ledger::new(2));
+        keep(&mut slow, 100, held(3), &mut data);
+        keep(&mut slow, 101, held(4), &mut data);
+        assert_eq!(keep(&mut other, 120, nothing(), &mut data).lost, held(4));
+        assert_eq!(keep(&mut slow, 121, held(4), &mut data).revived, held(4));
+        assert_eq!(keep(&mut slow, 122, held(4), &mut data), Findings::default(), "once");
+        assert_eq!(keep(&mut other, 123, nothing(), &mut data), Findings::default(), "it is noted again");
+    }
+
+    #[test]
+    fn two_that_take_the_same_place_at_once_both_get_one() {
+        let mut data = Data::default();
+        let (mut one, mut other) = (Ledger::new(1), Ledger::new(2));
+        keep(&mut one, 100, held(1), &mut data);
+        // The other saw the place free before the first wrote.
+        let note = Note { owner: 2, good_until: 110 * SECOND, held: held(2) };
+        data.set(&key(0), &note.encode_to_vec(), 0);
+        other.place = Some(Place { index: 0, is_certain: false });
+        for second in 101..104 {
+            assert_eq!(keep(&mut one, second, held(1), &mut data), Findings::default());
+            assert_eq!(keep(&mut other, second, held(2), &mut data), Findings::default());
+        }
+        let owners: Vec<_> =
+            data.values.values().filter_map(|(value, _)| Some(Note::decode(value.as_slice()).ok()?.owner)).collect();
+        assert_eq!(owners, [2, 1]);
+    }
+
+    #[test]
+    fn notes_that_nobody_here_can_count_stay() {
+        let mut data = Data::default();
+        keep(&mut Ledger::new(1), 100, held(1), &mut data);
+        let mut other = Ledger::new(2);
+        let findings = other.keep(200 * SECOND, nothing(), |exporter| exporter != "collector:4317", &mut data);
+        assert_eq!(findings, Findings::default());
+        // What is no note is somebody else's.
+        data.set(&key(1), b"\xff\xff", 0);
+        assert_eq!(keep(&mut other, 300, nothing(), &mut data).lost, held(1));
+        assert_eq!(data.values[&key(1)].0, b"\xff\xff");
+    }
+
+    #[test]
+    fn idle_ones_hardly_ask_and_a_host_without_shared_data_does_no_harm() {
+        let mut data = Data::default();
+        let mut ledger = Ledger::new(1);
+        for tick in 0..100 {
+            ledger.keep(tick * SECOND / 10, nothing(), |_| true, &mut data);
+        }
+        assert!(data.reads <= 6, "{} reads in 100 ticks", data.reads);
+        data.is_away = true;
+        for second in 100..200 {
+            assert_eq!(keep(&mut ledger, second, held(1), &mut data), Findings::default());
+        }
+    }
+}
