@@ -6,4 +6,5 @@ mod export;
 mod limits;
 mod retry;
 mod roles;
+mod statistics;
 mod support;
