@@ -147,6 +147,11 @@ impl Plugin {
         self.loud_enough(line)
     }
 
+    /// Whether an answer to this request is still waited for: one that the host never delivers is given up in time.
+    pub fn expects(&self, id: ExportId) -> bool {
+        self.processors.get(id.processor).is_some_and(|processor| processor.expects(id.request))
+    }
+
     /// The plugin is about to go: polls give everything there is.
     pub fn flush(&mut self) {
         self.processors.iter_mut().for_each(BatchProcessor::flush);

@@ -321,7 +321,11 @@ impl Root {
                     })
                 });
             match sent {
-                Ok(token) => self.in_flight.push((token, id)),
+                Ok(token) => {
+                    // Those that the host never answered were given up meanwhile.
+                    self.in_flight.retain(|(_, id)| plugin.expects(*id));
+                    self.in_flight.push((token, id));
+                }
                 Err(error) => write(plugin.handle_dispatch_error(id, error, now)),
             }
         }

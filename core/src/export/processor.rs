@@ -311,6 +311,11 @@ impl BatchProcessor {
         self.waiting.push_back(Attempt { batch, first, is_retry: true });
     }
 
+    /// Whether an answer to this request is still waited for.
+    pub fn expects(&self, id: RequestId) -> bool {
+        self.in_flight.iter().any(|request| request.id == id)
+    }
+
     /// From now on a poll takes whatever is queued.
     pub fn flush(&mut self) {
         self.flushing = true;

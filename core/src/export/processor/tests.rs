@@ -222,7 +222,9 @@ fn an_answer_that_never_comes_is_given_up() {
     let (lost, _) = processor.poll(0).unwrap();
     processor.push(&span(2), OwnTrace);
     assert_eq!(processor.poll(14_999 * MS), None, "the timeout of 10 s and a grace of 5");
+    assert!(processor.expects(lost));
     let (next, request) = processor.poll(15_000 * MS).unwrap();
+    assert!(!processor.expects(lost) && processor.expects(next));
     assert_eq!(spans_of(&request.body[5..]), [2]);
     assert_eq!(processor.stats().dropped(DropReason::Expired), 1);
     processor.handle_response(lost, &accepted(), 0);
