@@ -1,4 +1,4 @@
-//! Real parts for tests, the demo and the benchmarks: an OTLP receiver, Envoy, services, clients.
+//! Real parts for tests, the demo and the benchmarks: an OTLP receiver, Envoy, backends, services, clients.
 //!
 //! Everything here is started and asked from plain threads, so an end-to-end test is an ordinary `#[test]`:
 //!
@@ -30,9 +30,11 @@
 //! The in-process servers run on one shared runtime ([`runtime`]); what waits, waits for a condition with a
 //! deadline and says at the deadline what it saw instead.
 
+pub mod backend;
 pub mod client;
 pub mod config;
 pub mod envoy;
+mod process;
 pub mod receiver;
 pub mod runtime;
 mod server;

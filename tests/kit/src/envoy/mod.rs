@@ -2,7 +2,6 @@
 //! leaves no process behind.
 
 mod binary;
-mod process;
 mod samples;
 
 use std::collections::BTreeMap;
@@ -16,11 +15,11 @@ use tempfile::TempDir;
 
 use crate::client::{Request, Response};
 use crate::config::EnvoyConfig;
+use crate::process::Process;
 use crate::wait;
 
+pub use crate::process::kill_all;
 pub use binary::EnvoyBinary;
-use process::Process;
-pub use process::kill_all;
 pub use samples::{Sample, Samples};
 
 /// How long Envoy may take to be ready: it compiles the module on a machine that may be busy.

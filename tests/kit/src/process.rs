@@ -14,20 +14,20 @@ use crate::wait;
 /// Processes that run now, for [`kill_all`].
 static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-/// Kills every Envoy that this process started: for a signal handler's thread, before it exits.
+/// Kills every program that this process started: for a signal handler's thread, before it exits.
 pub fn kill_all() {
     for id in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         signal_group(id, libc::SIGKILL);
     }
 }
 
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
     /// Starts a program in a process group of its own, with both outputs in `log`.
-    pub(super) fn start(program: &Path, arguments: &[String], log: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(program: &Path, arguments: &[String], log: &Path) -> anyhow::Result<Self> {
         let output = File::create(log)?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
@@ -44,16 +44,16 @@ impl Process {
         Ok(Self { child })
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Sends SIGTERM and waits; kills at the deadline.
-    pub(super) fn terminate(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+    pub(crate) fn terminate(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
         if self.is_running() {
             signal_group(self.id(), libc::SIGTERM);
         }
@@ -64,7 +64,7 @@ impl Process {
         ended
     }
 
-    pub(super) fn cpu_time(&self) -> anyhow::Result<Duration> {
+    pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
         let path = format!("/proc/{}/stat", self.id());
         let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
         // Behind the last ')': the name in front of it may contain anything. utime and stime are fields 14, 15.
@@ -76,7 +76,7 @@ impl Process {
         Ok(Duration::from_micros((ticks(11)? + ticks(12)?) * 1_000_000 / per_second))
     }
 
-    pub(super) fn resident_memory(&self) -> anyhow::Result<u64> {
+    pub(crate) fn resident_memory(&self) -> anyhow::Result<u64> {
         let path = format!("/proc/{}/status", self.id());
         let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
@@ -84,7 +84,8 @@ impl Process {
         Ok(kibibytes * 1024)
     }
 
-    fn kill(&mut self) {
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
         if self.is_running() {
             signal_group(self.id(), libc::SIGKILL);
         }
