@@ -21,6 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use meshspan_kit::client::{Request, Response};
@@ -40,21 +41,15 @@ const VERSIONS: &[&str] = &["1.40.0", "1.36.4"];
 /// Runs `test` on every Envoy that the environment names, at each of these concurrencies. What is missing is said,
 /// past the test harness's capture, so that nothing is skipped in silence.
 pub fn each_envoy(concurrencies: &[u32], test: impl Fn(&EnvoyBinary, u32)) {
-    let thread = std::thread::current();
-    let name = thread.name().unwrap_or("a test").to_owned();
-    let skip = |what: &str| {
-        // Not a macro: the harness would keep what those print of tests that pass.
-        let _ = writeln!(std::io::stderr(), "skipped: {name}: {what}; run `cargo xtask test`, which sets all up");
-    };
     let envoys = Envoy::versions();
     if envoys.is_empty() {
-        return skip("neither MESHSPAN_ENVOY_BINS nor ENVOY_BIN names an Envoy");
+        return skipped("neither MESHSPAN_ENVOY_BINS nor ENVOY_BIN names an Envoy");
     }
     if std::env::var_os(MODULE_VARIABLE).is_none() {
-        return skip(&format!("{MODULE_VARIABLE} does not name the compiled module"));
+        return skipped(&format!("{MODULE_VARIABLE} does not name the compiled module"));
     }
     for version in VERSIONS.iter().filter(|version| envoys.iter().all(|envoy| envoy.version != **version)) {
-        skip(&format!("no Envoy {version}"));
+        skipped(&format!("no Envoy {version}"));
     }
     for envoy in &envoys {
         for concurrency in concurrencies {
@@ -63,6 +58,28 @@ pub fn each_envoy(concurrencies: &[u32], test: impl Fn(&EnvoyBinary, u32)) {
             test(envoy, *concurrency);
         }
     }
+}
+
+/// As [`each_envoy`], with the executable of a real backend, which a machine without a Go toolchain cannot have:
+/// `None`, and what is missing is said.
+pub fn each_envoy_with(
+    backend: Option<&Path>,
+    variable: &str,
+    concurrencies: &[u32],
+    test: impl Fn(&Path, &EnvoyBinary, u32),
+) {
+    match backend {
+        Some(backend) => each_envoy(concurrencies, |envoy, concurrency| test(backend, envoy, concurrency)),
+        None => skipped(&format!("{variable} does not name a backend (set-up builds it where there is Go)")),
+    }
+}
+
+/// Says what a test leaves out, past the test harness's capture.
+fn skipped(what: &str) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test");
+    // Not a macro: the harness would keep what those print of tests that pass.
+    let _ = writeln!(std::io::stderr(), "skipped: {name}: {what}; run `cargo xtask test`, which sets all up");
 }
 
 /// A configuration with these propagators that exports all spans soon, by gRPC, to the receiver.
