@@ -22,7 +22,7 @@ setup
 build [--debug-symbols]
     --debug-symbols   keep the functions' names, for profiles and stack traces
 
-demo [--keep] [--json FILE] [...]
+demo [--keep] [--json FILE] [--backend embedded|jaeger] [...]
     Everything after `demo` goes to the demo itself; `cargo xtask demo --help` lists it.
 
 test [--long] [--only PART]... [-- NAME...]
@@ -40,10 +40,14 @@ ENVIRONMENT
     ENVOY_BIN             use this Envoy and no other
     MESHSPAN_HOME         the folder for what is fetched (default: .meshspan in the checkout)
     MESHSPAN_TOOLCHAIN    auto (default), rustup or debian: where the wasm targets come from
+    MESHSPAN_COLLECTOR, MESHSPAN_JAEGER
+                          use this Collector, this Jaeger, instead of building one with Go
 
 The programs that the commands start are told by environment:
     MESHSPAN_WASM         the module's path
     MESHSPAN_ENVOY_BINS   Envoys as VERSION=PATH, separated by commas
+    MESHSPAN_COLLECTOR, MESHSPAN_JAEGER
+                          the backends' paths, where there are any
     MESHSPAN_LONG         1 for `test --long`
 ";
 

@@ -3,6 +3,7 @@
 //! Everything lands in the project's own folder (`.meshspan`), whole or not at all, and stays: a second run
 //! finds it there and needs no network.
 
+use crate::backend::Backend;
 use crate::envoy::{self, Envoy};
 use crate::options::Options;
 use crate::places::Places;
@@ -10,7 +11,7 @@ use crate::progress::Steps;
 use crate::test_runner::TestRunner;
 use crate::wasm_toolchain::{NODE, WASI, WasmToolchain};
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Something that a command needs before it can start.
@@ -22,19 +23,28 @@ pub(crate) enum Need {
     AllTargets,
     /// An Envoy of this version, or the one that `ENVOY_BIN` names.
     Envoy(&'static str),
+    /// A real backend, where this machine can have it; a machine that cannot goes without.
+    Backend(Backend),
     /// Node, and the program that runs tests in it.
     TestRunner,
 }
 
 /// All there is to need.
-pub(crate) const EVERYTHING: [Need; 4] =
-    [Need::AllTargets, Need::Envoy(envoy::NEWEST), Need::Envoy(envoy::OLDEST), Need::TestRunner];
+pub(crate) const EVERYTHING: [Need; 6] = [
+    Need::AllTargets,
+    Need::Envoy(envoy::NEWEST),
+    Need::Envoy(envoy::OLDEST),
+    Need::TestRunner,
+    Need::Backend(Backend::Collector),
+    Need::Backend(Backend::Jaeger),
+];
 
 /// What is ready for use.
 #[derive(Default)]
 pub(crate) struct Ready {
     toolchain: Option<WasmToolchain>,
     envoys: Vec<Envoy>,
+    backends: Vec<(Backend, PathBuf)>,
     test_runner: Option<TestRunner>,
     failures: usize,
 }
@@ -47,6 +57,11 @@ impl Ready {
     /// The Envoys, newest first; one where `ENVOY_BIN` names it.
     pub(crate) fn envoys(&self) -> &[Envoy] {
         &self.envoys
+    }
+
+    /// The backends that this machine can have.
+    pub(crate) fn backends(&self) -> &[(Backend, PathBuf)] {
+        &self.backends
     }
 
     pub(crate) fn test_runner(&self) -> Result<&TestRunner> {
@@ -129,6 +144,10 @@ fn meet(places: &Places, need: Need, steps: &mut Steps, ready: &mut Ready) -> Re
             if !ready.envoys.contains(&found) {
                 ready.envoys.push(found);
             }
+        }
+        Need::Backend(backend) => {
+            let found = steps.run(backend.name(), |step| backend.get(places, step))?;
+            ready.backends.extend(found.map(|binary| (backend, binary)));
         }
         Need::TestRunner => {
             ready.test_runner = Some(steps.run("Node and its test runner", |step| TestRunner::get(places, step))?);

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that has a test, part by part, counted.
 
+use crate::backend::{self, Backend};
 use crate::build::build;
 use crate::envoy;
 use crate::fuzz;
@@ -50,7 +51,13 @@ struct Row {
     elapsed: Duration,
 }
 
-const ENVOYS: [Need; 3] = [Need::WasiTarget, Need::Envoy(envoy::NEWEST), Need::Envoy(envoy::OLDEST)];
+const E2E: [Need; 5] = [
+    Need::WasiTarget,
+    Need::Envoy(envoy::NEWEST),
+    Need::Envoy(envoy::OLDEST),
+    Need::Backend(Backend::Collector),
+    Need::Backend(Backend::Jaeger),
+];
 
 const PARTS: [Part; 10] = [
     Part { name: "fmt", about: "the code's format", needs: &[], reads_module: false, run: fmt },
@@ -84,7 +91,7 @@ const PARTS: [Part; 10] = [
         reads_module: true,
         run: in_host,
     },
-    Part { name: "e2e", about: "the module in Envoy", needs: &ENVOYS, reads_module: true, run: in_envoy },
+    Part { name: "e2e", about: "the module in Envoy", needs: &E2E, reads_module: true, run: in_envoy },
     Part {
         name: "demo",
         about: "the demo ends well",
@@ -308,6 +315,7 @@ fn in_envoy(run: &Run) -> Result<Outcome> {
         println!("in Envoy {}", envoy.version);
         let mut command = run.cargo();
         command.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-kit", "--package", "meshspan-e2e"]);
+        backend::tell(&mut command, run.ready.backends());
         tally.add(run.counted(tell(&mut command, &run.places, std::slice::from_ref(envoy)))?);
     }
     Ok(Outcome::Tests(tally))
