@@ -1,5 +1,6 @@
 //! `cargo xtask demo` and `cargo xtask bench`: what they need, then the programs themselves.
 
+use crate::backend::{self, Backend};
 use crate::build::build;
 use crate::envoy::{self, Envoy};
 use crate::places::{Places, cargo};
@@ -9,11 +10,20 @@ use anyhow::Result;
 use std::process::{Command, ExitCode};
 
 pub(crate) fn demo(arguments: Vec<String>) -> Result<ExitCode> {
-    run("meshspan-demo", &[], arguments)
+    let mut needs = vec![Need::WasiTarget, Need::Envoy(envoy::NEWEST)];
+    if asks_for_jaeger(&arguments) {
+        needs.push(Need::Backend(Backend::Jaeger));
+    }
+    run("meshspan-demo", &[], &needs, arguments)
 }
 
 pub(crate) fn bench(arguments: Vec<String>) -> Result<ExitCode> {
-    run("meshspan-bench", &["--release"], arguments)
+    run("meshspan-bench", &["--release"], &[Need::WasiTarget, Need::Envoy(envoy::NEWEST)], arguments)
+}
+
+/// The demo reads its own options; this one decides what it needs.
+fn asks_for_jaeger(arguments: &[String]) -> bool {
+    arguments.windows(2).any(|pair| pair == ["--backend", "jaeger"])
 }
 
 /// Tells a program where the module and the Envoys are.
@@ -24,7 +34,7 @@ pub(crate) fn tell<'c>(command: &'c mut Command, places: &Places, envoys: &[Envo
         .env("MESHSPAN_ENVOY_BINS", envoy::told(envoys))
 }
 
-fn run(package: &str, profile: &[&str], arguments: Vec<String>) -> Result<ExitCode> {
+fn run(package: &str, profile: &[&str], needs: &[Need], arguments: Vec<String>) -> Result<ExitCode> {
     let places = Places::find()?;
     let mut program = Command::new(cargo());
     program.args(["run", "--locked", "--package", package]).args(profile).arg("--");
@@ -33,11 +43,31 @@ fn run(package: &str, profile: &[&str], arguments: Vec<String>) -> Result<ExitCo
     if asks_for_help {
         program.current_dir(&places.root);
     } else {
-        let ready = setup(&places, &[Need::WasiTarget, Need::Envoy(envoy::NEWEST)])?;
+        let ready = setup(&places, needs)?;
         build(&places, ready.toolchain()?, false)?;
         tell(&mut program, &places, ready.envoys());
+        backend::tell(&mut program, ready.backends());
     }
     let status = run_open(&mut program)?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_gets_a_jaeger_only_when_it_is_asked_for() {
+        for (line, expected) in [
+            ("--backend jaeger", true),
+            ("--keep --backend jaeger --json jaeger", true),
+            ("--backend embedded", false),
+            ("--json jaeger", false), // a file of that name
+            ("", false),
+        ] {
+            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(asks_for_jaeger(&arguments), expected, "{line:?}");
+        }
+    }
 }

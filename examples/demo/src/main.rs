@@ -8,6 +8,7 @@
 //! lines say what and where to look. 130: interrupted.
 
 mod apps;
+mod backend;
 mod calls;
 mod expected;
 mod mesh;
@@ -21,10 +22,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use meshspan_kit::envoy::{Envoy, EnvoyBinary, kill_all};
-use meshspan_kit::receiver::{ReceivedSpan, Receiver};
+use meshspan_kit::receiver::ReceivedSpan;
 use meshspan_kit::runtime;
 use meshspan_kit::waterfall::{self, Style};
 
+use backend::Backend;
 use calls::{Answered, Call};
 use mesh::Mesh;
 use options::Options;
@@ -60,9 +62,9 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     let folder = tempfile::Builder::new().prefix("meshspan-demo-").tempdir()?;
     let interrupted = watch_for_interrupt(options.keep, folder.path().to_owned());
 
-    progress(&format!("Starting the OTLP receiver, two services and three Envoys ({})", envoy.version));
-    let receiver = Receiver::start()?;
-    let mesh = match Mesh::start(&envoy, &module, receiver.address(), folder.path()) {
+    let backend = Backend::start(options.backend, folder.path())?;
+    progress(&format!("Starting {}, two services and three Envoys ({})", backend.name(), envoy.version));
+    let mesh = match Mesh::start(&envoy, &module, &backend, folder.path()) {
         Ok(mesh) => mesh,
         Err(error) => {
             let logs = folder.keep();
@@ -77,11 +79,9 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         answered.push(call.make(mesh.edge)?);
     }
     progress("Waiting for the spans");
-    let all_arrived = |spans: &[ReceivedSpan]| problems(&calls, &answered, spans).is_empty().then_some(());
-    // What is missing at the deadline is told below, in the demo's own words.
-    let _ = receiver.wait_for(ARRIVAL, all_arrived);
+    backend.wait_for(&answered, ARRIVAL, |spans| problems(&calls, &answered, spans).is_empty());
 
-    let spans = receiver.spans();
+    let spans = backend.spans(&answered)?;
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     println!("\n{}", waterfall::render(&spans, Style { colour, ..Style::default() }));
     if let Some(file) = &options.json {
@@ -89,9 +89,10 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         progress(&format!("The traces are in {}", file.display()));
     }
     let problems = problems(&calls, &answered, &spans);
+    backend.print_addresses(&spans);
     summarize(&calls, &answered, &spans);
     if options.keep {
-        mesh.describe(receiver.address());
+        mesh.describe(&backend);
         println!("Everything keeps running; end it with Ctrl-C.");
         let _ = interrupted.recv();
     }

@@ -10,6 +10,7 @@ use meshspan_kit::service::Service;
 use serde_json::json;
 
 use crate::apps;
+use crate::backend::Backend;
 
 /// Sooner than the standard's five seconds: somebody is watching.
 const SCHEDULE_DELAY: Duration = Duration::from_millis(200);
@@ -24,12 +25,7 @@ pub(crate) struct Mesh {
 
 impl Mesh {
     /// Starts it from the last hop to the first, each knowing the address of the next.
-    pub(crate) fn start(
-        binary: &EnvoyBinary,
-        module: &Path,
-        collector: SocketAddr,
-        folder: &Path,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn start(binary: &EnvoyBinary, module: &Path, backend: &Backend, folder: &Path) -> anyhow::Result<Self> {
         let start = |name: &str, config: EnvoyConfig| {
             Envoy::start_with(binary, &config, &Options { folder: Some(folder.join(name)), ..Options::default() })
         };
@@ -46,7 +42,7 @@ impl Mesh {
             .service_name("inventory")
             .cluster("application", inventory.address())
             // The third way to export.
-            .add_cluster("collector-http", collector, false)
+            .add_cluster("collector-http", backend.http(), false)
             .meshspan(|_, config| {
                 config["distribution"]["meshspan"]["clusters"] = json!({"collector:4318": "collector-http"});
                 config["tracer_provider"]["processors"][0]["batch"]["exporter"] = json!({"otlp_http": {
@@ -64,12 +60,12 @@ impl Mesh {
             .listener_address("outbound", outbound)
             .cluster("application", checkout.address())
             .cluster("inventory", inventory_sidecar.address("inbound")?)
-            .cluster("collector", collector);
+            .cluster("collector", backend.grpc());
         let checkout_sidecar = start("checkout-sidecar", checkout_sidecar)?;
 
         let edge = shipped("gateway.yaml")?
             .cluster("checkout", checkout_sidecar.address("inbound")?)
-            .cluster("collector-http", collector);
+            .cluster("collector-http", backend.http());
         let edge = start("edge", edge)?;
         Ok(Self {
             edge: edge.address("ingress")?,
@@ -83,9 +79,9 @@ impl Mesh {
     }
 
     /// Prints where everything listens.
-    pub(crate) fn describe(&self, collector: SocketAddr) {
+    pub(crate) fn describe(&self, backend: &Backend) {
         println!("\nCall the mesh:  curl -i http://{}/checkout   (also /payment, /report, /users/42)", self.edge);
-        println!("OTLP receiver:  {collector} (gRPC and HTTP)");
+        backend.describe();
         for (name, envoy) in &self.envoys {
             println!("{name}: admin http://{}, log {}", envoy.admin(), envoy.log_path().display());
         }

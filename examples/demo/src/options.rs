@@ -5,21 +5,31 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 
 pub(crate) const HELP: &str = "\
-Usage: meshspan-demo [--keep] [--json FILE] [--backend embedded]
+Usage: meshspan-demo [--keep] [--json FILE] [--backend embedded|jaeger]
 
   --keep               leave all running and print the addresses, until Ctrl-C
   --json FILE          write the traces as JSON
-  --backend embedded   where the spans go: the demo's own OTLP receiver
+  --backend embedded   where the spans go: the demo's own OTLP receiver (this is the default)
+  --backend jaeger     a real Jaeger, which is asked for the traces; needs Go, to build it the first time
 
-Environment: ENVOY_BIN (or MESHSPAN_ENVOY_BINS) names the Envoy, MESHSPAN_WASM the compiled module, and NO_COLOR
-switches colours off. `cargo xtask demo` sets all of them.
+Environment: ENVOY_BIN (or MESHSPAN_ENVOY_BINS) names the Envoy, MESHSPAN_WASM the compiled module, MESHSPAN_JAEGER the
+Jaeger, and NO_COLOR switches colours off. `cargo xtask demo` sets all but the last.
 ";
+
+/// Where the spans go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BackendKind {
+    #[default]
+    Embedded,
+    Jaeger,
+}
 
 /// What was asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) keep: bool,
     pub(crate) json: Option<PathBuf>,
+    pub(crate) backend: BackendKind,
 }
 
 impl Options {
@@ -34,11 +44,9 @@ impl Options {
                     options.json = Some(arguments.next().context("--json needs a file")?.into());
                 }
                 "--backend" => match arguments.next().as_deref() {
-                    Some("embedded") => {}
-                    Some("jaeger") => {
-                        bail!("--backend jaeger: not yet; the embedded receiver is what there is")
-                    }
-                    other => bail!("--backend {}: there is `embedded`", other.unwrap_or("(nothing)")),
+                    Some("embedded") => options.backend = BackendKind::Embedded,
+                    Some("jaeger") => options.backend = BackendKind::Jaeger,
+                    other => bail!("--backend {}: there are `embedded` and `jaeger`", other.unwrap_or("(nothing)")),
                 },
                 "-h" | "--help" => return Ok(None),
                 other => bail!("{other:?} is no option"),
@@ -59,8 +67,9 @@ mod tests {
     #[test]
     fn options_are_read() {
         assert_eq!(parse(""), Ok(Some(Options::default())));
-        let both = Options { keep: true, json: Some("out.json".into()) };
-        assert_eq!(parse("--keep --json out.json --backend embedded"), Ok(Some(both)));
+        let all = Options { keep: true, json: Some("out.json".into()), backend: BackendKind::Jaeger };
+        assert_eq!(parse("--keep --json out.json --backend jaeger"), Ok(Some(all)));
+        assert_eq!(parse("--backend embedded"), Ok(Some(Options::default())));
         assert_eq!(parse("--keep --help"), Ok(None));
     }
 
@@ -68,7 +77,6 @@ mod tests {
     fn what_is_no_option_is_named() {
         let cases = [
             ("--json", "needs a file"),
-            ("--backend jaeger", "not yet"),
             ("--backend zipkin", "zipkin"),
             ("--backend", "(nothing)"),
             ("--kep", "--kep"),
