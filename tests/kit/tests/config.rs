@@ -64,7 +64,7 @@ fn every_shipped_file_fails_open_and_takes_the_changes() {
 
         assert_eq!(self::meshspan(&config.clone().meshspan_as_text()), meshspan, "{name}: text says the same");
         let bare = config.without_filter().json().to_string();
-        assert!(!bare.contains("wasm") && bare.contains("envoy.filters.http.router"), "{name}");
+        assert!(!bare.contains("wasm.v3.Wasm") && bare.contains("envoy.filters.http.router"), "{name}");
     }
 }
 
