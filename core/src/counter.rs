@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::propagation::{Format, MalformedReason};
+use crate::sampling::SamplerKind;
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $variant:ident => $name:literal,)*) => {
@@ -64,17 +65,22 @@ pub enum Series {
     Counter(Counter),
     /// A header that was malformed, by format and reason.
     Malformed(Format, MalformedReason),
+    /// A sampler's decisions, by sampler and by whether it was to sample.
+    Decision(SamplerKind, bool),
 }
 
 impl Series {
     /// How many series there can be.
-    pub const COUNT: usize = COUNT + Format::COUNT * MalformedReason::COUNT;
+    pub const COUNT: usize = COUNT + Format::COUNT * MalformedReason::COUNT + DECISIONS;
 
     /// A number below [`COUNT`](Self::COUNT), the same for the same series.
     pub const fn index(self) -> usize {
         match self {
             Self::Counter(counter) => counter as usize,
             Self::Malformed(format, reason) => malformed_index(format, reason).saturating_add(COUNT),
+            Self::Decision(kind, sampled) => {
+                decision_index(kind, sampled).saturating_add(COUNT + Format::COUNT * MalformedReason::COUNT)
+            }
         }
     }
 
@@ -86,6 +92,10 @@ impl Series {
                 let (format, reason) = (format.as_str(), reason.as_str());
                 Cow::Owned(format!("meshspan_propagation_malformed_{format}_{reason}_total"))
             }
+            Self::Decision(kind, sampled) => {
+                let outcome = if sampled { "sampled" } else { "dropped" };
+                Cow::Owned(format!("meshspan_sampling_{}_{outcome}_total", kind.as_str()))
+            }
         }
     }
 }
@@ -94,16 +104,24 @@ const fn malformed_index(format: Format, reason: MalformedReason) -> usize {
     (format as usize).saturating_mul(MalformedReason::COUNT).saturating_add(reason as usize)
 }
 
+/// How many series of decisions there are.
+const DECISIONS: usize = SamplerKind::COUNT * 2;
+
+const fn decision_index(kind: SamplerKind, sampled: bool) -> usize {
+    (kind as usize).saturating_mul(2).saturating_add(sampled as usize)
+}
+
 /// Increments not yet handed to the host.
 #[derive(Clone, Debug)]
 pub struct Counters {
     pending: [u64; COUNT],
     malformed: [u64; Format::COUNT * MalformedReason::COUNT],
+    decisions: [u64; DECISIONS],
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { pending: [0; COUNT], malformed: [0; Format::COUNT * MalformedReason::COUNT] }
+        Self { pending: [0; COUNT], malformed: [0; Format::COUNT * MalformedReason::COUNT], decisions: [0; DECISIONS] }
     }
 }
 
@@ -125,12 +143,22 @@ impl Counters {
         self.add_series(Series::Malformed(format, reason), 1);
     }
 
+    /// Counts one more decision of a sampler.
+    pub fn increment_decision(&mut self, kind: SamplerKind, sampled: bool) {
+        self.add_series(Series::Decision(kind, sampled), 1);
+    }
+
     /// Counts `by` more of any series: what was taken and could not be handed over comes back this way.
     pub fn add_series(&mut self, series: Series, by: u64) {
         match series {
             Series::Counter(counter) => self.add(counter, by),
             Series::Malformed(format, reason) => {
                 if let Some(pending) = self.malformed.get_mut(malformed_index(format, reason)) {
+                    *pending = pending.saturating_add(by);
+                }
+            }
+            Series::Decision(kind, sampled) => {
+                if let Some(pending) = self.decisions.get_mut(decision_index(kind, sampled)) {
                     *pending = pending.saturating_add(by);
                 }
             }
@@ -149,7 +177,11 @@ impl Counters {
             .iter()
             .flat_map(|format| MalformedReason::ALL.iter().map(|reason| Series::Malformed(*format, *reason)));
         let plain = Counter::ALL.iter().map(|counter| Series::Counter(*counter));
-        plain.zip(taken.pending).chain(malformed.zip(taken.malformed)).filter(|(_, by)| *by > 0)
+        let decisions = SamplerKind::ALL
+            .iter()
+            .flat_map(|sampler| [false, true].map(|sampled| Series::Decision(*sampler, sampled)));
+        let all = plain.zip(taken.pending).chain(malformed.zip(taken.malformed)).chain(decisions.zip(taken.decisions));
+        all.filter(|(_, by)| *by > 0)
     }
 }
 
@@ -170,6 +202,10 @@ mod tests {
             for reason in MalformedReason::ALL {
                 counters.increment_malformed(*format, *reason);
             }
+        }
+        for sampler in SamplerKind::ALL {
+            counters.increment_decision(*sampler, false);
+            counters.increment_decision(*sampler, true);
         }
         let series: Vec<_> = counters.take().map(|(series, _)| series).collect();
         let indices: Vec<_> = series.iter().map(|series| series.index()).collect();

@@ -54,7 +54,7 @@ impl Plugin {
         let backoff_seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let shortest = processors.iter().map(|processor| processor.batch.schedule_delay_ms).min();
         Self {
-            tracer: tracer.map(|tracer| HttpTracer::new(config, tracer)),
+            tracer: tracer.map(|tracer| HttpTracer::new(config, tracer, &resource)),
             processors: processors
                 .iter()
                 .zip(exporter_names(processors))

@@ -35,6 +35,14 @@ pub(crate) mod legacy {
     pub(crate) const NET_PEER_NAME: &str = "net.peer.name";
 }
 
+/// What only this filter knows.
+pub(crate) mod meshspan {
+    /// The sampler that decided to record the span.
+    pub(crate) const SAMPLER: &str = "meshspan.sampling.sampler";
+    /// The branches and rules of the configuration that led to it.
+    pub(crate) const RULE: &str = "meshspan.sampling.rule";
+}
+
 /// What only Envoy knows.
 pub(crate) mod envoy {
     /// Names of the response flags (`UF`, `UH`, …), as `%RESPONSE_FLAGS%` prints them.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::composite::ComposableConfig;
 use crate::attribute::Attribute;
 
 /// `HOST:PORT` to the name of an Envoy cluster.
@@ -113,6 +114,13 @@ pub enum SamplerConfig {
     },
     /// `parent_based`.
     ParentBased(Box<ParentBasedConfig>),
+    /// `probability/development`.
+    Probability {
+        /// Between 0 and 1, both allowed.
+        ratio: f64,
+    },
+    /// `composite/development`.
+    Composite(Box<ComposableConfig>),
 }
 
 /// The five branches of `parent_based`, with the standard's defaults filled in.

@@ -6,6 +6,7 @@
 //! because a mistyped key that is silently ignored is worse than a refused configuration.
 
 mod checked;
+mod composite;
 mod endpoint;
 mod error;
 mod exporter;
@@ -25,6 +26,10 @@ mod token;
 mod tracer;
 
 pub use checked::*;
+pub use composite::{
+    AttributePatternsConfig, AttributeValuesConfig, ComposableConfig, RuleConfig, SpanKindConfig, SpanParentConfig,
+    StartAttribute,
+};
 pub use error::{ConfigError, ConfigErrors, JsonPath, Problem};
 pub use meshspan::validate_route_template;
 

@@ -2,19 +2,19 @@
 
 use super::error::Problem;
 use super::reader::{Key, Reader, built, not_yet};
-use super::{ParentBasedConfig, SamplerConfig};
+use super::{ParentBasedConfig, SamplerConfig, composite};
 
 /// How many samplers may stand inside one another.
-const MOST_LEVELS: u32 = 16;
+pub(super) const MOST_LEVELS: u32 = 16;
 
 const SAMPLERS: &[Key] = &[
     built("always_on"),
     built("always_off"),
     built("trace_id_ratio_based"),
     built("parent_based"),
-    not_yet("composite/development"),
+    built("composite/development"),
+    built("probability/development"),
     not_yet("jaeger_remote/development"),
-    not_yet("probability/development"),
     not_yet("rate_limiting"),
     not_yet("adaptive"),
 ];
@@ -62,14 +62,21 @@ fn read_level(reader: &Reader<'_>, level: u32) -> Option<SamplerConfig> {
     match name {
         "always_on" => settings.object_or_null(&[]).map(|_| SamplerConfig::AlwaysOn),
         "always_off" => settings.object_or_null(&[]).map(|_| SamplerConfig::AlwaysOff),
-        "trace_id_ratio_based" => {
-            let ratio = match settings.object_or_null(RATIO_KEYS)?.nullable("ratio") {
-                Some(ratio) => ratio.ratio()?,
-                None => 1.0,
-            };
-            Some(SamplerConfig::TraceIdRatioBased { ratio })
+        "trace_id_ratio_based" => Some(SamplerConfig::TraceIdRatioBased { ratio: read_ratio(&settings)? }),
+        "probability/development" => Some(SamplerConfig::Probability { ratio: read_ratio(&settings)? }),
+        "composite/development" => {
+            let composite = composite::read(&settings, level.saturating_add(1))?;
+            Some(SamplerConfig::Composite(Box::new(composite)))
         }
         _ => read_parent_based(&settings, level),
+    }
+}
+
+/// The settings of a sampler that has a `ratio` alone, which is 1 where it is left out.
+pub(super) fn read_ratio(settings: &Reader<'_>) -> Option<f64> {
+    match settings.object_or_null(RATIO_KEYS)?.nullable("ratio") {
+        Some(ratio) => ratio.ratio(),
+        None => Some(1.0),
     }
 }
 
@@ -125,6 +132,8 @@ mod tests {
             (r#"{"trace_id_ratio_based": {"ratio": null}}"#, SamplerConfig::TraceIdRatioBased { ratio: 1.0 }),
             (r#"{"trace_id_ratio_based": {"ratio": 0}}"#, SamplerConfig::TraceIdRatioBased { ratio: 0.0 }),
             (r#"{"trace_id_ratio_based": {"ratio": 1e-9}}"#, SamplerConfig::TraceIdRatioBased { ratio: 1e-9 }),
+            (r#"{"probability/development": null}"#, SamplerConfig::Probability { ratio: 1.0 }),
+            (r#"{"probability/development": {"ratio": 0.25}}"#, SamplerConfig::Probability { ratio: 0.25 }),
             (r#"{"parent_based": null}"#, SamplerConfig::default()),
             (
                 r#"{"parent_based": {"root": {"always_off": {}}, "local_parent_not_sampled": {"always_on": {}}}}"#,
@@ -160,14 +169,24 @@ mod tests {
                 "did you mean \"ratio\"",
                 "mistyped",
             ),
-            (r#"{"composite/development": {}}"#, "[\"composite/development\"]", "not yet built", "the standard's"),
+            (
+                r#"{"composite/development": {}}"#,
+                "[\"composite/development\"]",
+                "names the composable sampler",
+                "empty",
+            ),
+            (
+                r#"{"probability/development": {"ratio": 1.5}}"#,
+                "[\"probability/development\"].ratio",
+                "from 0 to 1",
+                "above 1",
+            ),
             (
                 r#"{"jaeger_remote/development": {}}"#,
                 "[\"jaeger_remote/development\"]",
                 "not yet built",
                 "the standard's",
             ),
-            (r#"{"probability/development": {}}"#, "[\"probability/development\"]", "not yet built", "the standard's"),
             (r#"{"rate_limiting": {}}"#, ".rate_limiting", "not yet built", "our own"),
             (r#"{"adaptive": null}"#, ".adaptive", "not yet built", "our own, and null is its configuration"),
             (r#"{"xray": {}}"#, ".xray", "no such sampler", "a vendor's"),

@@ -3,6 +3,7 @@
 use super::ResponseFlags;
 use super::request::Tunnel;
 use crate::header::HeaderLine;
+use crate::sampling::ReasonId;
 use crate::span::SpanAttributes;
 use crate::trace::{SpanId, TraceId};
 use std::rc::Rc;
@@ -21,7 +22,7 @@ pub enum Exchange {
 pub struct Recorded {
     pub(super) trace_id: TraceId,
     pub(super) trace_flags: u8,
-    /// W3C tracestate as it goes on.
+    /// W3C tracestate as it goes on, and as the spans have it.
     pub(super) trace_state: String,
     /// The caller's span.
     pub(super) parent: Option<SpanId>,
@@ -53,6 +54,11 @@ pub(super) struct OpenSpan {
     /// The method as the span's name has it: a known one, or `HTTP`.
     pub(super) method: Rc<str>,
     pub(super) attributes: SpanAttributes,
+    /// Which sampler decided to record it.
+    pub(super) reason: ReasonId,
+    /// The span's own tracestate, where it is not the one that goes on: a gateway's two spans can be sampled by
+    /// different thresholds.
+    pub(super) trace_state: Option<String>,
 }
 
 /// What the host knows when a stream is complete. Numbers are `None` and texts empty where it does not say.

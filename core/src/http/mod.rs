@@ -12,6 +12,7 @@ mod exchange;
 mod request;
 mod response_flags;
 mod route;
+mod start;
 mod tracer;
 
 pub use exchange::{Exchange, StreamEnd};

@@ -14,11 +14,15 @@ pub struct RequestHead<'a> {
     /// `x-forwarded-proto`, which Envoy writes itself where it does not trust the client's.
     forwarded_proto: &'a [u8],
     pub(super) user_agent: Option<&'a [u8]>,
+    content_type: &'a [u8],
     /// Whether the request asks for another protocol (`upgrade`).
     upgrade: bool,
     pub(super) carrier: Carrier<'a>,
-    /// All lines, for the headers that configuration wants captured.
+    /// All lines, for the headers that configuration wants captured or asks for.
     lines: Vec<HeaderLine<'a>>,
+    /// The cluster that Envoy routes the request to, and the name of the route; empty where nobody asks.
+    pub(super) cluster: &'a [u8],
+    pub(super) route_name: &'a [u8],
 }
 
 /// How a request asks for a tunnel.
@@ -55,6 +59,7 @@ impl<'a> RequestHead<'a> {
                 b"x-forwarded-proto" => head.forwarded_proto = value,
                 b"user-agent" => head.user_agent = Some(value),
                 b"upgrade" => head.upgrade = true,
+                b"content-type" => head.content_type = value,
                 _ => {
                     head.carrier.observe(name, value);
                 }
@@ -64,6 +69,21 @@ impl<'a> RequestHead<'a> {
             }
         }
         head
+    }
+
+    /// What Envoy knows about where the request goes, for rules that ask for it: see
+    /// [`HttpTracer::needs_cluster`](super::HttpTracer::needs_cluster) and
+    /// [`needs_route_name`](super::HttpTracer::needs_route_name). Empty for what is not known.
+    #[must_use]
+    pub fn with_routing(self, cluster: &'a [u8], route_name: &'a [u8]) -> Self {
+        Self { cluster, route_name, ..self }
+    }
+
+    /// Of a gRPC request (gRPC over HTTP/2, "Requests"): service and method, as in `shop.Cart/AddItem`.
+    pub(super) fn grpc_method(&self) -> Option<&'a [u8]> {
+        let subtype = self.content_type.strip_prefix(b"application/grpc")?;
+        let path = self.path_and_query().0.strip_prefix(b"/")?;
+        (matches!(subtype.first(), None | Some(b'+' | b';')) && path.contains(&b'/')).then_some(path)
     }
 
     /// The values of the header `name` (lower case), in order.

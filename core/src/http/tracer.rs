@@ -6,13 +6,18 @@ use super::attributes::SpanShape;
 use super::exchange::{Exchange, OpenSpan, Recorded, StreamEnd};
 use super::request::RequestHead;
 use super::route::RouteTable;
-use crate::config::{Config, Role, SpanLimits, TracerConfig};
+use super::start::SpanStart;
+use crate::attribute::Attribute;
+use crate::config::{Config, Role, SpanLimits, StartAttribute, TracerConfig};
 use crate::counter::{Counter, Counters};
 use crate::export::Importance;
 use crate::header::HeaderEdit;
 use crate::masking::{Masked, Masker};
 use crate::propagation::{Extraction, Format, OutgoingContext, Propagators, TraceState};
-use crate::sampling::{Decision, Parent, Sampler, SamplingInput};
+use crate::sampling::{
+    Change, Decision, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, ReasonId, Sampler, SamplingInput,
+};
+use crate::semconv;
 use crate::span::{Span, SpanAttributes, SpanKind, SpanStatus};
 use crate::trace::{IdGenerator, ParentDecision, SpanId, TraceId, flags};
 
@@ -40,6 +45,29 @@ pub struct HttpTracer {
     routes: RouteTable,
     /// Baggage keys, and the attribute keys that they become.
     baggage: Vec<(String, String)>,
+    /// What the sampler's rules ask for beyond the request's first lines.
+    asked: Asked,
+}
+
+/// What has to be found out before a request's head can be handled, because a sampling rule asks for it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    headers: bool,
+    cluster: bool,
+    route_name: bool,
+}
+
+impl Asked {
+    fn by(sampler: &Sampler) -> Self {
+        let mut asked = Self::default();
+        sampler.each_attribute(&mut |attribute| match attribute {
+            StartAttribute::Header(_) => asked.headers = true,
+            StartAttribute::UpstreamCluster => asked.cluster = true,
+            StartAttribute::RouteName => asked.route_name = true,
+            _ => {}
+        });
+        asked
+    }
 }
 
 /// From how long on a span counts as slow where a full queue has to choose, ns: a second.
@@ -82,14 +110,16 @@ impl Plan {
 }
 
 impl HttpTracer {
-    /// From checked configuration.
-    pub fn new(config: &Config, tracer: &TracerConfig) -> Self {
+    /// From checked configuration, and the attributes of the resource that the spans will have.
+    pub fn new(config: &Config, tracer: &TracerConfig, resource: &[Attribute]) -> Self {
         let instrumentation = &config.instrumentation;
+        let sampler = Sampler::new(&tracer.sampler, resource);
         let semconv = instrumentation.http_semconv;
         Self {
             role: config.meshspan.role,
             propagators: Propagators::new(&config.propagators),
-            sampler: Sampler::new(&tracer.sampler),
+            asked: Asked::by(&sampler),
+            sampler,
             masker: Masker::new(instrumentation),
             limits: tracer.limits,
             server: SpanShape::new(SpanKind::Server, &instrumentation.http_server, semconv),
@@ -115,9 +145,19 @@ impl HttpTracer {
         self.role == Role::Gateway
     }
 
-    /// Whether request header lines have to be kept for capture.
+    /// Whether the cluster that a request is routed to has to be known at its head, because a rule asks for it.
+    pub fn needs_cluster(&self) -> bool {
+        self.asked.cluster
+    }
+
+    /// Whether the route's name has to be known at the request's head, because a rule asks for it.
+    pub fn needs_route_name(&self) -> bool {
+        self.asked.route_name
+    }
+
+    /// Whether request header lines have to be kept: for capture, or for a rule.
     pub fn captures_request_headers(&self) -> bool {
-        self.server.captures_request_headers() || self.client.captures_request_headers()
+        self.asked.headers || self.server.captures_request_headers() || self.client.captures_request_headers()
     }
 
     /// Whether response headers have to be read at the end.
@@ -144,11 +184,23 @@ impl HttpTracer {
         let trace_id = parent.map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
         // A decision that came without ids binds the trace that starts here.
         let asked = parent.map(|parent| parent.decision).or(extraction.decision_without_ids);
-        let plan = self.plan(trace_id, asked, direction, ids);
-        let innermost = plan.innermost();
-
+        let from = match (parent, asked) {
+            (Some(parent), _) => Parent::Remote(parent.decision),
+            (None, Some(decision)) => Parent::Decided(decision),
+            (None, None) => Parent::None,
+        };
         let trace_state = parent.map_or(const { &TraceState::EMPTY }, |parent| &parent.trace_state);
-        let sampled = innermost.decision.is_sampled();
+        let sampling = trace_state.get(OTEL_TRACE_STATE_KEY).map_or(OtelTraceState::EMPTY, OtelTraceState::parse);
+        let plan = self.plan(trace_id, from, sampling, head, direction, ids);
+        let innermost = plan.innermost();
+        for planned in [plan.server(), plan.client()].into_iter().flatten() {
+            if let Some(reason) = self.sampler.reason(planned.decision.reason) {
+                counters.increment_decision(reason.sampler, planned.decision.sampled);
+            }
+        }
+
+        let sampled = innermost.decision.sampled;
+        let change = sampling.with_threshold(innermost.decision.threshold);
         let random = parent.is_none_or(|parent| parent.random);
         let mut edits = Vec::new();
         let outgoing = OutgoingContext {
@@ -158,12 +210,12 @@ impl HttpTracer {
             debug: sampled && asked == Some(ParentDecision::Debug),
             random,
             trace_state,
-            own_trace_state_member: None,
+            own_trace_state_member: member(&change),
         };
         self.propagators.inject(&outgoing, &head.carrier, &mut edits);
 
         let open = |planned: Option<Planned>, shape: &SpanShape| {
-            let planned = planned.filter(|planned| planned.decision.is_sampled())?;
+            let planned = planned.filter(|planned| planned.decision.sampled)?;
             let mut attributes = SpanAttributes::new(self.limits);
             shape.put_request(head, &self.masker, &mut attributes);
             for (key, attribute) in &self.baggage {
@@ -171,8 +223,15 @@ impl HttpTracer {
                     attributes.put_text(attribute, &self.masker.text(&value));
                 }
             }
+            let own = Some(sampling.with_threshold(planned.decision.threshold)).filter(|own| *own != change);
             let method = shape.known_method(head.method).unwrap_or_else(|| Rc::from("HTTP"));
-            Some(OpenSpan { span_id: planned.span_id, method, attributes })
+            Some(OpenSpan {
+                span_id: planned.span_id,
+                method,
+                attributes,
+                reason: planned.decision.reason,
+                trace_state: own.map(|own| trace_state.combined(member(&own))),
+            })
         };
         let (server, client) = (open(plan.server(), &self.server), open(plan.client(), &self.client));
         if server.is_none() && client.is_none() {
@@ -182,7 +241,7 @@ impl HttpTracer {
         let exchange = Recorded {
             trace_id,
             trace_flags: flags::SAMPLED | if random { flags::RANDOM } else { 0 },
-            trace_state: trace_state.combined(),
+            trace_state: trace_state.combined(member(&change)),
             parent: parent.map(|parent| parent.span_id),
             sampled_by_parent: matches!(asked, Some(ParentDecision::Sampled | ParentDecision::Debug)),
             gateway: if let Plan::Gateway { server, .. } = &plan { Some(server.span_id) } else { None },
@@ -226,6 +285,7 @@ impl HttpTracer {
         let mut finish = |open: OpenSpan, shape: &SpanShape, parent: Option<(SpanId, bool)>, start: u64| {
             let mut attributes = open.attributes;
             let status = shape.put_end(&recorded, end, route.as_ref(), &self.masker, &mut attributes);
+            self.put_reason(open.reason, &mut attributes);
             counters.increment(Counter::SpansStarted);
             counters.add(Counter::AttributesDropped, u64::from(attributes.dropped()));
             counters.add(Counter::AttributesTruncated, u64::from(attributes.truncated()));
@@ -238,7 +298,7 @@ impl HttpTracer {
                 trace_id: recorded.trace_id,
                 span_id: open.span_id,
                 parent,
-                trace_state: &recorded.trace_state,
+                trace_state: open.trace_state.as_deref().unwrap_or(&recorded.trace_state),
                 trace_flags: recorded.trace_flags,
                 name: &name,
                 kind: shape.kind(),
@@ -266,26 +326,55 @@ impl HttpTracer {
         }
     }
 
+    /// Says why the span is there.
+    fn put_reason(&self, reason: ReasonId, attributes: &mut SpanAttributes) {
+        let Some(reason) = self.sampler.reason(reason) else { return };
+        attributes.put_text(semconv::meshspan::SAMPLER, &Masked::literal(reason.sampler.as_str()));
+        if !reason.rule.is_empty() {
+            attributes.put_text(semconv::meshspan::RULE, &Masked::configured(&reason.rule));
+        }
+    }
+
     fn plan(
         &self,
         trace_id: TraceId,
-        asked: Option<ParentDecision>,
+        parent: Parent,
+        trace_state: OtelTraceState<'_>,
+        head: &RequestHead<'_>,
         direction: TrafficDirection,
         ids: &mut IdGenerator,
     ) -> Plan {
-        let mut decide = |parent| Planned {
+        let mut decide = |parent, trace_state, shape: &SpanShape| Planned {
             span_id: ids.span_id(),
-            decision: self.sampler.decide(&SamplingInput { trace_id, parent }),
+            decision: self.sampler.decide(&SamplingInput {
+                trace_id,
+                parent,
+                trace_state,
+                kind: shape.kind(),
+                attributes: &SpanStart { head, shape, routes: &self.routes },
+            }),
         };
-        let outer = decide(asked.map_or(Parent::None, Parent::Remote));
         match (self.role, direction) {
             (Role::Gateway, _) => {
-                let client = decide(Parent::Local { sampled: outer.decision.is_sampled() });
-                Plan::Gateway { server: outer, client }
+                let server = decide(parent, trace_state, &self.server);
+                let parent = Parent::Local { sampled: server.decision.sampled };
+                let trace_state = trace_state.below(server.decision.threshold);
+                Plan::Gateway { server, client: decide(parent, trace_state, &self.client) }
             }
-            (Role::Client, _) | (Role::Auto, TrafficDirection::Outbound) => Plan::Client(outer),
-            (Role::Server | Role::Auto, _) => Plan::Server(outer),
+            (Role::Client, _) | (Role::Auto, TrafficDirection::Outbound) => {
+                Plan::Client(decide(parent, trace_state, &self.client))
+            }
+            (Role::Server | Role::Auto, _) => Plan::Server(decide(parent, trace_state, &self.server)),
         }
+    }
+}
+
+/// Our own member of the trace state that goes on: none where it stays as it came, an empty value to take it away.
+fn member(change: &Change) -> Option<(&str, &str)> {
+    match change {
+        Change::Keep => None,
+        Change::Set(value) => Some((OTEL_TRACE_STATE_KEY, value)),
+        Change::Remove => Some((OTEL_TRACE_STATE_KEY, "")),
     }
 }
 

@@ -51,8 +51,9 @@ pub struct OutgoingContext<'a> {
     pub random: bool,
     /// Others' trace state: the parent's, or [`TraceState::EMPTY`] for a new trace.
     pub trace_state: &'a TraceState<'a>,
-    /// Our own trace state member, key and value. It goes first and takes the place of a member with that key. One
-    /// that the grammar does not allow is left out.
+    /// Our own trace state member, key and value. It goes first and takes the place of a member with that key; with an
+    /// empty value, which the grammar does not have, that member is taken away. One that the grammar does not allow is
+    /// left out.
     pub own_trace_state_member: Option<(&'a str, &'a str)>,
 }
 

@@ -48,9 +48,10 @@ impl<'a> TraceState<'a> {
         self.iter().find(|(candidate, _)| *candidate == key).map(|(_, value)| value)
     }
 
-    /// The members as one header value within the limits, each key once: what a span records. Empty for none.
-    pub fn combined(&self) -> String {
-        self.write(None).unwrap_or_default()
+    /// The members as one header value within the limits, each key once, with `own` as
+    /// [`OutgoingContext`](super::OutgoingContext) has it: what a span records. Empty for none.
+    pub fn combined(&self, own: Option<(&str, &str)>) -> String {
+        self.write(own).unwrap_or_default()
     }
 
     /// Checks the header's lines. What is invalid comes out empty; the reason says what was, or what will be,
@@ -97,6 +98,7 @@ impl<'a> TraceState<'a> {
 
     /// The value that goes on: `own` first, then the other members in order, within the limits. `None` for none.
     pub(super) fn write(&self, own: Option<(&str, &str)>) -> Option<String> {
+        let removed = own.filter(|(_, value)| value.is_empty()).map(|(key, _)| key);
         let own = own.filter(|(key, value)| is_key(key.as_bytes()) && is_value(value.as_bytes()));
         let mut members: Vec<(&str, &str)> = Vec::new();
         members.extend(own);
@@ -104,7 +106,7 @@ impl<'a> TraceState<'a> {
             if members.len() >= MAX_MEMBERS {
                 break;
             }
-            if !members.iter().any(|(known, _)| *known == member.0) {
+            if removed != Some(member.0) && !members.iter().any(|(known, _)| *known == member.0) {
                 members.push(member);
             }
         }
@@ -184,7 +186,7 @@ mod tests {
         let carrier = request.carrier();
         let (state, reason) = TraceState::parse(&carrier.tracestate);
         assert_eq!(state.stands_in(&carrier.tracestate, None), state.fits);
-        assert_eq!(state.combined(), state.write(None).unwrap_or_default());
+        assert_eq!(state.combined(None), state.write(None).unwrap_or_default());
         (state.write(None), reason)
     }
 

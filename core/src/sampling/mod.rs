@@ -1,24 +1,50 @@
 //! Sampling: whether a trace that starts or passes here is recorded. One file a sampler.
 //!
-//! Source: OpenTelemetry specification, Trace SDK, "Sampling". A sampler sees the trace id and what the parent
-//! said; it never sees a clock or a header, so a decision can be replayed from its input alone.
+//! Source: OpenTelemetry specification, Trace SDK, "Sampling", and "`TraceState`: Probability Sampling". A sampler sees
+//! the trace id, what the parent said, and the attributes that it asks for; it never sees a clock, so a decision can be
+//! replayed from its input alone.
 
+mod composite;
+mod otel_trace_state;
 mod parent_based;
+mod pattern;
 mod ratio;
+mod reason;
+mod rule;
+mod threshold;
 
-pub use parent_based::ParentBased;
-pub use ratio::TraceIdRatioBased;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod statistics;
+#[cfg(test)]
+mod tests;
 
-use crate::config::SamplerConfig;
+pub use otel_trace_state::{Change, KEY as OTEL_TRACE_STATE_KEY, OtelTraceState};
+pub use reason::{Reason, ReasonId, SamplerKind};
+pub use rule::StartAttributes;
+pub use threshold::{Randomness, Threshold};
+
+use crate::attribute::Attribute;
+use crate::config::{SamplerConfig, StartAttribute};
+use crate::span::SpanKind;
 use crate::trace::{ParentDecision, TraceId};
+use composite::Composable;
+use parent_based::ParentBased;
+use ratio::TraceIdRatioBased;
+use reason::{ReasonList, Reasons};
 
 /// What a sampler decides on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SamplingInput {
+#[derive(Clone, Copy)]
+pub struct SamplingInput<'a> {
     /// The trace that the span will belong to.
     pub trace_id: TraceId,
     /// Where the span comes from.
     pub parent: Parent,
+    /// What the parent's trace state says about sampling.
+    pub trace_state: OtelTraceState<'a>,
+    /// What the span will be.
+    pub kind: SpanKind,
+    /// The span's attributes, as far as they are known.
+    pub attributes: &'a dyn StartAttributes,
 }
 
 /// The parent of the span to be.
@@ -26,6 +52,9 @@ pub struct SamplingInput {
 pub enum Parent {
     /// There is none: the trace starts here.
     None,
+    /// There is none, but a decision came over the wire (B3's lone `0`, `1` or `d`). It binds the trace that starts
+    /// here.
+    Decided(ParentDecision),
     /// It came over the wire, with this to say.
     Remote(ParentDecision),
     /// It is another span of this proxy.
@@ -35,53 +64,109 @@ pub enum Parent {
     },
 }
 
-/// What a sampler answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// No span is recorded and the `sampled` flag goes out unset.
-    Drop,
-    /// The span is recorded and the `sampled` flag goes out set.
-    RecordAndSample,
-}
+impl SamplingInput<'_> {
+    /// The random bits that every participant compares with its threshold.
+    pub fn randomness(&self) -> Randomness {
+        self.trace_state.randomness.unwrap_or_else(|| Randomness::from_trace_id(self.trace_id))
+    }
 
-impl Decision {
-    /// `true` when a span is recorded.
-    pub const fn is_sampled(self) -> bool {
-        matches!(self, Self::RecordAndSample)
+    /// The parent's threshold, if it agrees with what the parent decided. One that does not is a lie ("General
+    /// requirements": erased when it is apparently inconsistent).
+    pub fn parent_threshold(&self) -> Option<Threshold> {
+        let sampled = self.parent.sampled()?;
+        self.trace_state.threshold.filter(|threshold| threshold.samples(self.randomness()) == sampled)
     }
 }
 
-/// A configured sampler.
+/// What a sampler answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decision {
+    /// Whether the span is recorded and the `sampled` flag goes out set.
+    pub sampled: bool,
+    /// The threshold by which the trace was sampled, where that is known: it goes on in the trace state, and
+    /// [`Threshold::adjusted_count`] is what the span stands for.
+    pub threshold: Option<Threshold>,
+    /// Which sampler said so.
+    pub reason: ReasonId,
+}
+
+/// A configured sampler, with all that stand in it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Sampler {
-    /// `always_on`.
-    AlwaysOn,
-    /// `always_off`.
-    AlwaysOff,
-    /// `trace_id_ratio_based`.
-    TraceIdRatioBased(TraceIdRatioBased),
-    /// `parent_based`.
+pub struct Sampler {
+    root: Node,
+    reasons: ReasonList,
+}
+
+/// One sampler of the tree.
+#[derive(Clone, Debug, PartialEq)]
+enum Node {
+    AlwaysOn(ReasonId),
+    AlwaysOff(ReasonId),
+    TraceIdRatioBased(TraceIdRatioBased, ReasonId),
     ParentBased(Box<ParentBased>),
+    Composite(Composable),
 }
 
 impl Sampler {
-    /// The sampler that a checked configuration asks for.
-    pub fn new(config: &SamplerConfig) -> Self {
-        match config {
-            SamplerConfig::AlwaysOn => Self::AlwaysOn,
-            SamplerConfig::AlwaysOff => Self::AlwaysOff,
-            SamplerConfig::TraceIdRatioBased { ratio } => Self::TraceIdRatioBased(TraceIdRatioBased::new(*ratio)),
-            SamplerConfig::ParentBased(branches) => Self::ParentBased(Box::new(ParentBased::new(branches))),
-        }
+    /// The sampler that a checked configuration asks for, in a proxy whose telemetry has this resource.
+    pub fn new(config: &SamplerConfig, resource: &[Attribute]) -> Self {
+        let mut reasons = Reasons::default();
+        let root = Node::new(config, resource, &mut reasons);
+        Self { root, reasons: reasons.into_list() }
     }
 
     /// The decision for one span. Deterministic.
-    pub fn decide(&self, input: &SamplingInput) -> Decision {
+    pub fn decide(&self, input: &SamplingInput<'_>) -> Decision {
+        self.root.decide(input)
+    }
+
+    /// What a decision's reason stands for.
+    pub fn reason(&self, id: ReasonId) -> Option<&Reason> {
+        self.reasons.get(id)
+    }
+
+    /// Calls `visit` with each attribute that a decision may ask for.
+    pub fn each_attribute(&self, visit: &mut dyn FnMut(&StartAttribute)) {
+        self.root.each_attribute(visit);
+    }
+}
+
+impl Node {
+    fn new(config: &SamplerConfig, resource: &[Attribute], reasons: &mut Reasons) -> Self {
+        match config {
+            SamplerConfig::AlwaysOn => Self::AlwaysOn(reasons.here(SamplerKind::AlwaysOn)),
+            SamplerConfig::AlwaysOff => Self::AlwaysOff(reasons.here(SamplerKind::AlwaysOff)),
+            SamplerConfig::TraceIdRatioBased { ratio } => {
+                Self::TraceIdRatioBased(TraceIdRatioBased::new(*ratio), reasons.here(SamplerKind::TraceIdRatioBased))
+            }
+            SamplerConfig::ParentBased(branches) => {
+                Self::ParentBased(Box::new(ParentBased::new(branches, resource, reasons)))
+            }
+            SamplerConfig::Probability { ratio } => {
+                let probability = crate::config::ComposableConfig::Probability { ratio: *ratio };
+                Self::Composite(Composable::new(&probability, resource, reasons))
+            }
+            SamplerConfig::Composite(composite) => Self::Composite(Composable::new(composite, resource, reasons)),
+        }
+    }
+
+    fn decide(&self, input: &SamplingInput<'_>) -> Decision {
         match self {
-            Self::AlwaysOn => Decision::RecordAndSample,
-            Self::AlwaysOff => Decision::Drop,
-            Self::TraceIdRatioBased(ratio) => ratio.decide(input.trace_id),
+            Self::AlwaysOn(reason) => Decision { sampled: true, threshold: None, reason: *reason },
+            Self::AlwaysOff(reason) => Decision { sampled: false, threshold: None, reason: *reason },
+            Self::TraceIdRatioBased(ratio, reason) => {
+                Decision { sampled: ratio.samples(input.trace_id), threshold: None, reason: *reason }
+            }
             Self::ParentBased(branches) => branches.decide(input),
+            Self::Composite(composable) => composable.decide(input),
+        }
+    }
+
+    fn each_attribute(&self, visit: &mut dyn FnMut(&StartAttribute)) {
+        match self {
+            Self::AlwaysOn(_) | Self::AlwaysOff(_) | Self::TraceIdRatioBased(..) => {}
+            Self::ParentBased(branches) => branches.each_attribute(visit),
+            Self::Composite(composable) => composable.each_attribute(visit),
         }
     }
 }

@@ -1,42 +1,66 @@
 //! `parent_based`: the parent's decision chooses the sampler.
 
-use super::{Decision, Parent, Sampler, SamplingInput};
-use crate::config::ParentBasedConfig;
+use super::reason::Reasons;
+use super::{Decision, Node, Parent, SamplingInput};
+use crate::attribute::Attribute;
+use crate::config::{ParentBasedConfig, SamplerConfig, StartAttribute};
 use crate::trace::ParentDecision;
 
 /// Five samplers, one for each thing a parent can be (OpenTelemetry specification, Trace SDK, `ParentBased`).
 #[derive(Clone, Debug, PartialEq)]
-pub struct ParentBased {
-    root: Sampler,
-    remote_sampled: Sampler,
-    remote_not_sampled: Sampler,
-    local_sampled: Sampler,
-    local_not_sampled: Sampler,
+pub(super) struct ParentBased {
+    root: Node,
+    remote_sampled: Node,
+    remote_not_sampled: Node,
+    local_sampled: Node,
+    local_not_sampled: Node,
 }
 
 impl ParentBased {
     /// From checked configuration, which has the standard's defaults filled in.
-    pub fn new(config: &ParentBasedConfig) -> Self {
+    pub(super) fn new(config: &ParentBasedConfig, resource: &[Attribute], reasons: &mut Reasons) -> Self {
+        let mut branch = |name: &str, config: &SamplerConfig| {
+            reasons.branch(name.to_owned(), |reasons| Node::new(config, resource, reasons))
+        };
         Self {
-            root: Sampler::new(&config.root),
-            remote_sampled: Sampler::new(&config.remote_parent_sampled),
-            remote_not_sampled: Sampler::new(&config.remote_parent_not_sampled),
-            local_sampled: Sampler::new(&config.local_parent_sampled),
-            local_not_sampled: Sampler::new(&config.local_parent_not_sampled),
+            root: branch("root", &config.root),
+            remote_sampled: branch("remote_parent_sampled", &config.remote_parent_sampled),
+            remote_not_sampled: branch("remote_parent_not_sampled", &config.remote_parent_not_sampled),
+            local_sampled: branch("local_parent_sampled", &config.local_parent_sampled),
+            local_not_sampled: branch("local_parent_not_sampled", &config.local_parent_not_sampled),
         }
     }
 
     /// Asks the branch that the parent selects. A parent that deferred its decision left it to us, as if the
     /// trace began here: that is the root sampler's case, and not the same as `sampled=0`.
-    pub fn decide(&self, input: &SamplingInput) -> Decision {
+    ///
+    /// Where `always_on` follows a parent that was sampled, the trace was sampled by the parent's threshold, and it
+    /// goes on if it is consistent ("Parent-based threshold").
+    pub(super) fn decide(&self, input: &SamplingInput<'_>) -> Decision {
         let branch = match input.parent {
-            Parent::None | Parent::Remote(ParentDecision::Deferred) => &self.root,
-            Parent::Remote(ParentDecision::Sampled | ParentDecision::Debug) => &self.remote_sampled,
-            Parent::Remote(ParentDecision::NotSampled) => &self.remote_not_sampled,
+            Parent::None | Parent::Remote(ParentDecision::Deferred) | Parent::Decided(ParentDecision::Deferred) => {
+                &self.root
+            }
+            Parent::Remote(ParentDecision::NotSampled) | Parent::Decided(ParentDecision::NotSampled) => {
+                &self.remote_not_sampled
+            }
+            Parent::Remote(_) | Parent::Decided(_) => &self.remote_sampled,
             Parent::Local { sampled: true } => &self.local_sampled,
             Parent::Local { sampled: false } => &self.local_not_sampled,
         };
-        branch.decide(input)
+        let mut decision = branch.decide(input);
+        if matches!(branch, Node::AlwaysOn(_)) && input.parent.sampled() == Some(true) {
+            decision.threshold = input.parent_threshold();
+        }
+        decision
+    }
+
+    pub(super) fn each_attribute(&self, visit: &mut dyn FnMut(&StartAttribute)) {
+        let branches =
+            [&self.root, &self.remote_sampled, &self.remote_not_sampled, &self.local_sampled, &self.local_not_sampled];
+        for branch in branches {
+            branch.each_attribute(visit);
+        }
     }
 }
 
@@ -45,20 +69,30 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    use super::super::Sampler;
+    use super::super::tests::{NO_ATTRIBUTES, input};
     use super::*;
     use crate::config::SamplerConfig::{AlwaysOff, AlwaysOn};
-    use crate::trace::TraceId;
+
+    const BRANCHES: [&str; 5] = [
+        "root",
+        "remote_parent_sampled",
+        "remote_parent_not_sampled",
+        "local_parent_sampled",
+        "local_parent_not_sampled",
+    ];
 
     /// A sampler in which only `on` says yes.
-    fn only(on: usize) -> ParentBased {
+    fn only(on: usize) -> Sampler {
         let pick = |index| if index == on { AlwaysOn } else { AlwaysOff };
-        ParentBased::new(&ParentBasedConfig {
+        let config = ParentBasedConfig {
             root: pick(0),
             remote_parent_sampled: pick(1),
             remote_parent_not_sampled: pick(2),
             local_parent_sampled: pick(3),
             local_parent_not_sampled: pick(4),
-        })
+        };
+        Sampler::new(&SamplerConfig::ParentBased(Box::new(config)), &[])
     }
 
     #[test]
@@ -69,13 +103,17 @@ mod tests {
             (Parent::Remote(ParentDecision::Sampled), 1, "remote, sampled"),
             (Parent::Remote(ParentDecision::Debug), 1, "debug is sampled"),
             (Parent::Remote(ParentDecision::NotSampled), 2, "remote, not sampled"),
+            (Parent::Decided(ParentDecision::Sampled), 1, "a decision without ids binds"),
+            (Parent::Decided(ParentDecision::NotSampled), 2, "a decision without ids binds"),
             (Parent::Local { sampled: true }, 3, "local, sampled"),
             (Parent::Local { sampled: false }, 4, "local, not sampled"),
         ];
         for (parent, branch, why) in table {
             for on in 0..5 {
-                let input = SamplingInput { trace_id: TraceId::new(7).unwrap(), parent: *parent };
-                assert_eq!(only(on).decide(&input).is_sampled(), on == *branch, "{why}, branch {on}");
+                let sampler = only(on);
+                let decision = sampler.decide(&input(7, *parent, "", &NO_ATTRIBUTES));
+                assert_eq!(decision.sampled, on == *branch, "{why}, branch {on}");
+                assert_eq!(sampler.reason(decision.reason).unwrap().rule, BRANCHES[*branch], "{why}");
             }
         }
     }

@@ -1,6 +1,5 @@
 //! `trace_id_ratio_based`: a fraction of all traces, chosen by the trace id.
 
-use super::Decision;
 use crate::trace::TraceId;
 
 /// 2^63 as a double: exact.
@@ -15,7 +14,7 @@ const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
 ///
 /// The bound grows with the ratio, so what a lower ratio samples, a higher one samples too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceIdRatioBased {
+pub(super) struct TraceIdRatioBased {
     /// Exclusive, in units of 2^-63. At most 2^63, which no id reaches.
     bound: u64,
 }
@@ -23,14 +22,14 @@ pub struct TraceIdRatioBased {
 impl TraceIdRatioBased {
     /// `ratio` between 0 and 1; what lies outside is brought to the nearer end, and NaN samples nothing.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=2^63 before")]
-    pub fn new(ratio: f64) -> Self {
+    pub(super) fn new(ratio: f64) -> Self {
         let ratio = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 1.0) };
         Self { bound: (ratio * TWO_POW_63) as u64 }
     }
 
-    /// The decision for a trace.
-    pub fn decide(self, trace_id: TraceId) -> Decision {
-        if (trace_id.low_u64() >> 1) < self.bound { Decision::RecordAndSample } else { Decision::Drop }
+    /// Whether a trace is sampled.
+    pub(super) fn samples(self, trace_id: TraceId) -> bool {
+        (trace_id.low_u64() >> 1) < self.bound
     }
 }
 
@@ -61,7 +60,7 @@ mod tests {
             (7.0, u128::MAX, true, "above 1: all"),
         ];
         for (ratio, value, sampled, why) in table {
-            assert_eq!(TraceIdRatioBased::new(*ratio).decide(id(*value)).is_sampled(), *sampled, "{why}");
+            assert_eq!(TraceIdRatioBased::new(*ratio).samples(id(*value)), *sampled, "{why}");
         }
     }
 }
@@ -77,8 +76,8 @@ mod properties {
         fn a_lower_ratio_lies_within_a_higher_one(value in 1u128.., one in 0.0f64..=1.0, other in 0.0f64..=1.0) {
             let id = TraceId::new(value).unwrap();
             let (low, high) = if one < other { (one, other) } else { (other, one) };
-            let low = TraceIdRatioBased::new(low).decide(id).is_sampled();
-            let high = TraceIdRatioBased::new(high).decide(id).is_sampled();
+            let low = TraceIdRatioBased::new(low).samples(id);
+            let high = TraceIdRatioBased::new(high).samples(id);
             prop_assert!(!low || high);
         }
     }
@@ -92,7 +91,7 @@ mod properties {
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
-                sampler.decide(TraceId::new(u128::from(state)).unwrap()).is_sampled()
+                sampler.samples(TraceId::new(u128::from(state)).unwrap())
             })
             .count();
         // Binomial(100000, 0.1): standard deviation 95; six of them either side.

@@ -19,6 +19,8 @@ fn a_minimal_request_has_what_is_required_and_no_more() {
         "server.address": "shop.example",
         "url.path": "/orders/7",
         "url.scheme": "http",
+        "meshspan.sampling.sampler": "always_on",
+        "meshspan.sampling.rule": "root",
     });
     let client = json!({
         "http.request.method": "GET",
@@ -26,9 +28,13 @@ fn a_minimal_request_has_what_is_required_and_no_more() {
         "server.address": "shop.example",
         "server.port": 80,
         "url.full": "http://shop.example/orders/7",
+        "meshspan.sampling.sampler": "always_on",
+        "meshspan.sampling.rule": "root",
     });
+    let mut below = client.clone();
+    below["meshspan.sampling.rule"] = json!("local_parent_sampled");
     assert_eq!(attributes(traced.of_kind(SERVER)), server);
-    assert_eq!(attributes(traced.of_kind(CLIENT)), client);
+    assert_eq!(attributes(traced.of_kind(CLIENT)), below);
     for (role, expected) in [("server", server), ("client", client)] {
         assert_eq!(attributes(trace(&Setup::new(role), &get(), &ended(200)).span()), expected, "alone it is the same");
     }
@@ -40,7 +46,8 @@ fn a_stream_of_which_nothing_is_known() {
         let traced = trace(&Setup::new(role), &[], &StreamEnd::default());
         assert_eq!(
             attributes(traced.span()),
-            json!({"http.request.method": "_OTHER", "error.type": "_OTHER"}),
+            json!({"http.request.method": "_OTHER", "error.type": "_OTHER", "meshspan.sampling.sampler": "always_on",
+                "meshspan.sampling.rule": "root"}),
             "{role}: a head that Envoy could not read, and no response"
         );
     }
@@ -107,6 +114,8 @@ fn full_server() -> Json {
         "http.response.header.server-timing": ["db;dur=53"],
         "http.response.status_code": 503,
         "http.route": "/orders/{id}",
+        "meshspan.sampling.sampler": "always_on",
+        "meshspan.sampling.rule": "root",
         "network.peer.address": "192.0.2.7",
         "network.peer.port": 40000,
         "network.protocol.version": "2",
@@ -137,6 +146,8 @@ fn full_client() -> Json {
         "http.request.resend_count": 2,
         "http.response.body.size": 345,
         "http.response.status_code": 503,
+        "meshspan.sampling.sampler": "always_on",
+        "meshspan.sampling.rule": "root",
         "network.peer.address": "2001:db8::9",
         "network.peer.port": 8080,
         "network.protocol.version": "2",
@@ -156,6 +167,7 @@ fn a_full_request_has_all_of_it() {
     let traced = trace(&setup("gateway"), &full_request(), &full_end());
     assert_eq!(attributes(traced.of_kind(SERVER)), full_server());
     let mut client = full_client();
+    client["meshspan.sampling.rule"] = json!("local_parent_sampled");
     client.as_object_mut().unwrap().remove("network.protocol.version");
     assert_eq!(attributes(traced.of_kind(CLIENT)), client, "the protocol is the downstream connection's");
 }

@@ -20,8 +20,9 @@ fn attribute_bytes(span: &Span) -> usize {
 
 #[test]
 fn attributes_above_the_count_are_dropped_and_counted() {
-    // url.path, url.scheme, http.request.method, server.address, http.response.status_code
-    let table = [(128, 5, 0), (5, 5, 0), (4, 4, 1), (1, 1, 4), (0, 0, 5)];
+    // url.path, url.scheme, http.request.method, server.address, http.response.status_code, meshspan.sampling.sampler,
+    // meshspan.sampling.rule
+    let table = [(128, 7, 0), (7, 7, 0), (6, 6, 1), (1, 1, 6), (0, 0, 7)];
     for (limit, kept, dropped) in table {
         let setup = limits("server", &format!(r#""attribute_count_limit": {limit}"#));
         let traced = trace(&setup, &get(), &ended(200));
@@ -44,9 +45,9 @@ fn what_comes_last_is_dropped_first() {
 fn each_of_a_gateways_spans_has_its_own_limit() {
     let traced = trace(&limits("gateway", r#""attribute_count_limit": 3"#), &get(), &ended(200));
     for span in &traced.spans {
-        assert_eq!((span.attributes.len(), span.dropped_attributes_count), (3, 2));
+        assert_eq!((span.attributes.len(), span.dropped_attributes_count), (3, 4));
     }
-    assert_eq!(traced.counters.pending(Counter::AttributesDropped), 4);
+    assert_eq!(traced.counters.pending(Counter::AttributesDropped), 8);
 }
 
 #[test]
@@ -64,6 +65,8 @@ fn long_texts_are_cut_between_characters() {
             "http.request.method": "GET",
             "http.request.header.x-tenant": ["\u{1f600}\u{1f600}\u{1f600}\u{1f600}"],
             "http.response.status_code": 200,
+            "meshspan.sampling.sampler": "alwa",
+            "meshspan.sampling.rule": "root",
             "server.address": "shop",
             "url.path": "/ab\u{e9}",
             "url.query": "q=\u{1f600}\u{1f600}",

@@ -8,6 +8,7 @@ use crate::counter::Counter;
 use crate::counter::Series;
 use crate::header::HeaderEdit;
 use crate::propagation::{Format, MalformedReason};
+use crate::sampling::SamplerKind;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -182,13 +183,7 @@ fn formats_that_are_not_listed_are_not_touched() {
         assert!(traced.span().parent_span_id.is_empty(), "{list}: not read either");
     }
     let traced = trace(&Setup::new("server").propagators("b3"), &lines, &ended(200));
-    let names: Vec<_> = traced
-        .edits
-        .iter()
-        .map(|edit| match edit {
-            HeaderEdit::Set { name, .. } | HeaderEdit::Remove { name } => name.as_ref(),
-        })
-        .collect();
+    let names: Vec<_> = traced.edits.iter().map(name_of).collect();
     assert_eq!(names, ["b3"]);
 }
 
@@ -207,4 +202,139 @@ fn traces_and_spans_are_new_for_each_request() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!((all, ids.len()), (150, 150));
+}
+
+const HALF_CONSISTENT: &str = r#"{"probability/development": {"ratio": 0.5}}"#;
+const FOLLOW: &str = r#"{"composite/development": {"parent_threshold": {"root": {"probability": {"ratio": 0.5}}}}}"#;
+
+/// A trace id whose randomness is just below a half, and one whose randomness is a half.
+const LOW_TRACE: &str = "4bf92f3577b34da6a37fffffffffffff";
+const HIGH_TRACE: &str = "4bf92f3577b34da6a380000000000000";
+
+#[test]
+#[expect(clippy::type_complexity, reason = "a table")]
+fn thresholds_go_on_in_the_trace_state() {
+    let foreign: Vec<_> = (0..32).map(|number| format!("k{number}=v")).collect();
+    let (full, after) = (foreign.join(","), format!("ot=th:8,{}", foreign[..31].join(",")));
+    let long = format!("ot=x:{}", "v".repeat(254));
+    // sampler, trace id and flags, tracestate; sampled, the tracestate that goes on
+    let table: &[(&str, &str, &str, Option<&str>, bool, Option<&str>, &str)] = &[
+        (HALF_CONSISTENT, HIGH_TRACE, "03", None, true, Some("ot=th:8"), "a threshold of our own"),
+        (HALF_CONSISTENT, LOW_TRACE, "03", Some("ot=th:0"), false, None, "not sampled: the caller's threshold is void"),
+        (HALF_CONSISTENT, LOW_TRACE, "03", Some("ot=th:0,a=1"), false, Some("a=1"), "only that member goes"),
+        (
+            HALF_CONSISTENT,
+            LOW_TRACE,
+            "03",
+            Some("a=1,ot=th:0;rv:7fffffffffffff;x:y"),
+            false,
+            Some("ot=rv:7fffffffffffff;x:y,a=1"),
+            "what is not ours stays in it",
+        ),
+        (
+            HALF_CONSISTENT,
+            LOW_TRACE,
+            "03",
+            Some("a=1,ot=rv:80000000000000"),
+            true,
+            Some("ot=th:8;rv:80000000000000,a=1"),
+            "explicit randomness counts, and stays",
+        ),
+        (HALF_CONSISTENT, HIGH_TRACE, "03", Some(&full), true, Some(&after), "32 others: the last makes room"),
+        (HALF_CONSISTENT, HIGH_TRACE, "03", Some(&long), true, Some(&long), "256 characters: there is no room"),
+        (FOLLOW, HIGH_TRACE, "03", Some("a=1,ot=th:4"), true, Some("a=1,ot=th:4"), "the caller's threshold, untouched"),
+        (FOLLOW, LOW_TRACE, "03", Some("ot=th:8"), true, None, "a threshold that lies"),
+        (FOLLOW, HIGH_TRACE, "00", Some("ot=th:8"), false, None, "not sampled: none"),
+        (FOLLOW, LOW_TRACE, "01", Some("a=1"), true, Some("a=1"), "an unknown probability stays unknown"),
+        (DEFAULT, HIGH_TRACE, "03", Some("a=1,ot=th:4"), true, Some("a=1,ot=th:4"), "parent_based does the same"),
+        (DEFAULT, LOW_TRACE, "03", Some("ot=th:8,a=1"), true, Some("a=1"), "parent_based does the same"),
+        (ON, HIGH_TRACE, "03", Some("ot=th:8"), true, None, "always_on was not asked by that threshold"),
+        (ON, HIGH_TRACE, "03", Some("ot=p:8;r:62"), true, Some("ot=p:8;r:62"), "nothing of ours there"),
+        (ON, HIGH_TRACE, "03", Some("ot=th:8;th:9"), true, Some("ot=th:8;th:9"), "unreadable: left alone"),
+    ];
+    for (sampler, trace_id, flags, state, sampled, expected, why) in table {
+        let traceparent = format!("00-{trace_id}-{PARENT}-{flags}");
+        let lines = with(&get(), &[("traceparent", Some(&traceparent)), ("tracestate", *state)]);
+        let traced = trace(&Setup::new("server").sampler(sampler), &lines, &ended(200));
+        let goes = match traced.edits.iter().find(|edit| name_of(edit) == "tracestate") {
+            None => *state,
+            Some(HeaderEdit::Set { value, .. }) => Some(value.as_str()),
+            Some(HeaderEdit::Remove { .. }) => None,
+        };
+        assert_eq!(goes, *expected, "{sampler} {state:?}: {why}");
+        assert_eq!(traced.traceparent().2.ends_with(['1', '3']), *sampled, "{sampler} {state:?}: {why}");
+        for span in &traced.spans {
+            assert_eq!(span.trace_state, expected.unwrap_or_default(), "the span says the same: {why}");
+        }
+        assert_eq!(traced.spans.len(), usize::from(*sampled), "{why}");
+    }
+}
+
+fn name_of(edit: &HeaderEdit) -> &str {
+    match edit {
+        HeaderEdit::Set { name, .. } | HeaderEdit::Remove { name } => name,
+    }
+}
+
+#[test]
+fn a_threshold_stands_on_the_span_whatever_formats_go_on() {
+    let setup = Setup::new("server").propagators("b3").sampler(r#"{"probability/development": {"ratio": 1}}"#);
+    let traced = trace(&setup, &get(), &ended(200));
+    assert_eq!(traced.span().trace_state, "ot=th:0");
+    assert_eq!(traced.header("tracestate"), None, "B3 has none");
+}
+
+#[test]
+fn a_gateways_spans_each_have_their_own_threshold() {
+    let sampler = r#"{"composite/development": {"rule_based": {"rules": [
+        {"span_kinds": ["server"], "sampler": {"probability": {"ratio": 1}}},
+        {"sampler": {"probability": {"ratio": 0.5}}}]}}}"#;
+    let table = [
+        (HIGH_TRACE, "03", 2, Some("ot=th:8"), "both are sampled, the inner by its own threshold"),
+        (LOW_TRACE, "02", 1, None, "the inner is not sampled"),
+    ];
+    for (trace_id, flags, spans, state, why) in table {
+        let traceparent = format!("00-{trace_id}-{PARENT}-03");
+        let lines = with(&get(), &[("traceparent", Some(&traceparent))]);
+        let traced = trace(&Setup::new("gateway").sampler(sampler), &lines, &ended(200));
+        assert_eq!(
+            (traced.spans.len(), traced.traceparent().2, traced.header("tracestate")),
+            (spans, flags, state),
+            "{why}"
+        );
+        assert_eq!(traced.of_kind(SERVER).trace_state, "ot=th:0", "{why}");
+    }
+    let follow = r#"{"composite/development": {"parent_threshold": {"root": {"probability": {"ratio": 1}}}}}"#;
+    let traced = trace(&Setup::new("gateway").sampler(follow), &get(), &ended(200));
+    assert_eq!(
+        [SERVER, CLIENT].map(|kind| traced.of_kind(kind).trace_state.as_str()),
+        ["ot=th:0"; 2],
+        "a local parent"
+    );
+}
+
+#[test]
+fn rules_see_the_request() {
+    let health = r#"{"composite/development": {"rule_based": {"rules": [
+        {"attribute_values": {"key": "url.path", "values": ["/healthz"]}, "sampler": {"always_off": {}}},
+        {"attribute_patterns": {"key": "http.request.header.x-tenant", "excluded": ["test*"]},
+         "sampler": {"always_on": {}}}]}}}"#;
+    let table = [
+        ("/healthz?full", Some("shop"), false, SamplerKind::AlwaysOff, "the first rule"),
+        ("/orders", Some("shop"), true, SamplerKind::AlwaysOn, "the second"),
+        ("/orders", Some("test-7"), false, SamplerKind::RuleBased, "neither"),
+        ("/orders", None, false, SamplerKind::RuleBased, "neither: there is no such header"),
+    ];
+    for (path, tenant, sampled, kind, why) in table {
+        let lines = with(&request("GET", path), &[("x-tenant", tenant)]);
+        let mut traced = trace(&Setup::new("server").sampler(health), &lines, &ended(200));
+        assert_eq!(traced.spans.len(), usize::from(sampled), "{why}");
+        let counted = traced.counters.take().find(|(series, _)| matches!(series, Series::Decision(..)));
+        assert_eq!(counted, Some((Series::Decision(kind, sampled), 1)), "{why}");
+        if sampled {
+            let expected =
+                serde_json::json!({"meshspan.sampling.sampler": "always_on", "meshspan.sampling.rule": "rules[1]"});
+            assert_eq!(attributes_under(traced.span(), &["meshspan."]), expected, "{why}");
+        }
+    }
 }

@@ -1,0 +1,101 @@
+//! Why a decision fell as it did: which sampler made it, and the way through the configured tree to that sampler.
+
+/// The kinds of samplers that decide. A closed set, so that counts by it are bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SamplerKind {
+    /// `always_on`.
+    AlwaysOn,
+    /// `always_off`.
+    AlwaysOff,
+    /// `trace_id_ratio_based`.
+    TraceIdRatioBased,
+    /// `probability/development`, and `probability` in a composite.
+    Probability,
+    /// `parent_threshold`, where there was a parent.
+    ParentThreshold,
+    /// `rule_based`, where no rule matched.
+    RuleBased,
+}
+
+impl SamplerKind {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: &'static [Self] = &[
+        Self::AlwaysOn,
+        Self::AlwaysOff,
+        Self::TraceIdRatioBased,
+        Self::Probability,
+        Self::ParentThreshold,
+        Self::RuleBased,
+    ];
+
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The name, as configurations have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AlwaysOn => "always_on",
+            Self::AlwaysOff => "always_off",
+            Self::TraceIdRatioBased => "trace_id_ratio_based",
+            Self::Probability => "probability",
+            Self::ParentThreshold => "parent_threshold",
+            Self::RuleBased => "rule_based",
+        }
+    }
+}
+
+/// A place in the configured tree of samplers. Its number is known to the sampler that made the decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReasonId(u16);
+
+/// What a span says about why it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Which sampler decided.
+    pub sampler: SamplerKind,
+    /// The branches and rules that led to it, from the outermost, such as `root.rules[2]`; rules count from 0. Empty
+    /// where there was no choice.
+    pub rule: String,
+}
+
+/// Numbers the places of a tree while it is built.
+#[derive(Debug, Default)]
+pub(super) struct Reasons {
+    list: Vec<Reason>,
+    path: Vec<String>,
+}
+
+impl Reasons {
+    /// The number of the place that is being built. Beyond 65535 places the last one stands for all.
+    pub(super) fn here(&mut self, sampler: SamplerKind) -> ReasonId {
+        let id = u16::try_from(self.list.len()).ok();
+        if id.is_some() {
+            self.list.push(Reason { sampler, rule: self.path.join(".") });
+        }
+        ReasonId(id.unwrap_or(u16::MAX))
+    }
+
+    /// Builds what lies behind a branch.
+    pub(super) fn branch<T>(&mut self, name: String, inner: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(name);
+        let built = inner(self);
+        self.path.pop();
+        built
+    }
+
+    /// All places, by number.
+    pub(super) fn into_list(self) -> ReasonList {
+        ReasonList(self.list)
+    }
+}
+
+/// All places of a tree.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct ReasonList(Vec<Reason>);
+
+impl ReasonList {
+    /// The place with this number.
+    pub(super) fn get(&self, id: ReasonId) -> Option<&Reason> {
+        self.0.get(usize::from(id.0))
+    }
+}
