@@ -14,6 +14,7 @@ use crate::ledger::{Findings, Held, Ledger, SharedData};
 use crate::log_line::LogLine;
 use crate::otlp::TraceEnvelope;
 use crate::resource::{self, NodeFacts};
+use crate::sampling::{Alone, SharedData};
 use crate::semconv;
 use crate::stats::StatsHost;
 use crate::trace::IdGenerator;
@@ -86,16 +87,27 @@ impl Plugin {
         self.tracer.as_ref()
     }
 
-    /// The head of a request came.
+    /// The head of a request came, to a worker that shares nothing with others.
     pub fn handle_request_headers(
         &mut self,
         head: &RequestHead<'_>,
         direction: TrafficDirection,
         now: Option<u64>,
     ) -> Option<(Exchange, Vec<HeaderEdit>)> {
-        let tracer = self.tracer.as_ref()?;
+        self.handle_request_headers_sharing(head, direction, now, &mut Alone)
+    }
+
+    /// The head of a request came. `shared` is what all workers share.
+    pub fn handle_request_headers_sharing(
+        &mut self,
+        head: &RequestHead<'_>,
+        direction: TrafficDirection,
+        now: Option<u64>,
+        shared: &mut dyn SharedData,
+    ) -> Option<(Exchange, Vec<HeaderEdit>)> {
+        let tracer = self.tracer.as_mut()?;
         let (exchange, mut edits) =
-            tracer.handle_request_headers(head, direction, now, &mut self.ids, &mut self.counters);
+            tracer.handle_request_headers(head, direction, now, shared, &mut self.ids, &mut self.counters);
         if self.inject == Inject::FilterState {
             // A removal makes Envoy route again, and a stale parent's parent misleads nobody: no reader uses it.
             edits.retain(|edit| !matches!(edit, HeaderEdit::Remove { name } if name == "x-b3-parentspanid"));

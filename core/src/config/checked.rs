@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::composite::ComposableConfig;
+use super::rate_limiting::RateLimitingConfig;
 use crate::attribute::Attribute;
 
 /// `HOST:PORT` to the name of an Envoy cluster.
@@ -121,6 +122,8 @@ pub enum SamplerConfig {
     },
     /// `composite/development`.
     Composite(Box<ComposableConfig>),
+    /// `rate_limiting`, which is our own.
+    RateLimiting(RateLimitingConfig),
 }
 
 /// The five branches of `parent_based`, with the standard's defaults filled in.

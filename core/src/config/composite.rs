@@ -1,6 +1,7 @@
 //! `composite/development`: samplers that state a threshold, put together by rules.
 
 use super::error::{Problem, nearest};
+use super::rate_limiting::{self, RateLimitingConfig};
 use super::reader::{Key, Reader, built, not_offered};
 use super::sampler::{MOST_LEVELS, read_ratio};
 use super::token::is_token;
@@ -22,6 +23,8 @@ pub enum ComposableConfig {
         /// For a span without a parent.
         root: Box<ComposableConfig>,
     },
+    /// `rate_limiting`, which is our own.
+    RateLimiting(RateLimitingConfig),
     /// `rule_based`: the first rule that matches decides. No rule at all: nothing is sampled.
     RuleBased {
         /// In order.
@@ -150,6 +153,7 @@ const SAMPLERS: &[Key] = &[
     built("probability"),
     built("parent_threshold"),
     built("rule_based"),
+    built("rate_limiting"),
     not_offered(
         "always_record",
         "a span that is recorded and not sampled is never exported; \
@@ -194,6 +198,7 @@ pub(super) fn read(reader: &Reader<'_>, level: u32) -> Option<ComposableConfig> 
         "always_on" => settings.object_or_null(&[]).map(|_| ComposableConfig::AlwaysOn),
         "always_off" => settings.object_or_null(&[]).map(|_| ComposableConfig::AlwaysOff),
         "probability" => Some(ComposableConfig::Probability { ratio: read_ratio(&settings)? }),
+        "rate_limiting" => rate_limiting::read(&settings).map(ComposableConfig::RateLimiting),
         "parent_threshold" => {
             let object = settings.object(PARENT_THRESHOLD_KEYS)?;
             let root = read(&object.required("root", SAMPLER_REQUIRED)?, level.saturating_add(1))?;

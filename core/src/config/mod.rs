@@ -17,6 +17,7 @@ mod ordered;
 mod pairs;
 mod propagator;
 mod protobuf_struct;
+mod rate_limiting;
 mod reader;
 mod resource;
 mod sampler;
@@ -32,6 +33,7 @@ pub use composite::{
 };
 pub use error::{ConfigError, ConfigErrors, JsonPath, Problem};
 pub use meshspan::validate_route_template;
+pub use rate_limiting::RateLimitingConfig;
 
 use reader::{Key, Object, Reader, Sink, built, not_yet};
 

@@ -2,7 +2,7 @@
 
 use super::error::Problem;
 use super::reader::{Key, Reader, built, not_yet};
-use super::{ParentBasedConfig, SamplerConfig, composite};
+use super::{ParentBasedConfig, SamplerConfig, composite, rate_limiting};
 
 /// How many samplers may stand inside one another.
 pub(super) const MOST_LEVELS: u32 = 16;
@@ -15,7 +15,7 @@ const SAMPLERS: &[Key] = &[
     built("composite/development"),
     built("probability/development"),
     not_yet("jaeger_remote/development"),
-    not_yet("rate_limiting"),
+    built("rate_limiting"),
     not_yet("adaptive"),
 ];
 
@@ -64,6 +64,7 @@ fn read_level(reader: &Reader<'_>, level: u32) -> Option<SamplerConfig> {
         "always_off" => settings.object_or_null(&[]).map(|_| SamplerConfig::AlwaysOff),
         "trace_id_ratio_based" => Some(SamplerConfig::TraceIdRatioBased { ratio: read_ratio(&settings)? }),
         "probability/development" => Some(SamplerConfig::Probability { ratio: read_ratio(&settings)? }),
+        "rate_limiting" => rate_limiting::read(&settings).map(SamplerConfig::RateLimiting),
         "composite/development" => {
             let composite = composite::read(&settings, level.saturating_add(1))?;
             Some(SamplerConfig::Composite(Box::new(composite)))
@@ -187,7 +188,7 @@ mod tests {
                 "not yet built",
                 "the standard's",
             ),
-            (r#"{"rate_limiting": {}}"#, ".rate_limiting", "not yet built", "our own"),
+            (r#"{"rate_limiting": {}}"#, ".rate_limiting", "\"spans_per_second\" is missing", "our own"),
             (r#"{"adaptive": null}"#, ".adaptive", "not yet built", "our own, and null is its configuration"),
             (r#"{"xray": {}}"#, ".xray", "no such sampler", "a vendor's"),
             ("null", "", "names the sampler", "null"),

@@ -15,7 +15,7 @@ use crate::header::HeaderEdit;
 use crate::masking::{Masked, Masker};
 use crate::propagation::{Extraction, Format, OutgoingContext, Propagators, TraceState};
 use crate::sampling::{
-    Change, Decision, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, ReasonId, Sampler, SamplingInput,
+    Change, Decision, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, ReasonId, Sampler, SamplingInput, SharedData,
 };
 use crate::semconv;
 use crate::span::{Span, SpanAttributes, SpanKind, SpanStatus};
@@ -80,6 +80,15 @@ enum Plan {
     Gateway { server: Planned, client: Planned },
 }
 
+/// Where a stream's spans come from.
+#[derive(Clone, Copy)]
+struct Start<'a> {
+    trace_id: TraceId,
+    parent: Parent,
+    trace_state: OtelTraceState<'a>,
+    now: u64,
+}
+
 #[derive(Clone, Copy)]
 struct Planned {
     span_id: SpanId,
@@ -140,9 +149,9 @@ impl HttpTracer {
     }
 
     /// Whether the time at which the request headers came has to be known: only for a gateway, whose client span begins
-    /// there. Other spans begin with the stream, which the host knows at the end.
+    /// there, and for a sampler that keeps a rate. Other spans begin with the stream, which the host knows at the end.
     pub fn needs_request_time(&self) -> bool {
-        self.role == Role::Gateway
+        self.role == Role::Gateway || self.sampler.needs_time()
     }
 
     /// Whether the cluster that a request is routed to has to be known at its head, because a rule asks for it.
@@ -170,10 +179,11 @@ impl HttpTracer {
     /// upstream request carry the context on; a caller that comes too late to apply them (only the end of the stream
     /// was seen) drops them.
     pub fn handle_request_headers(
-        &self,
+        &mut self,
         head: &RequestHead<'_>,
         direction: TrafficDirection,
         now: Option<u64>,
+        shared: &mut dyn SharedData,
         ids: &mut IdGenerator,
         counters: &mut Counters,
     ) -> (Exchange, Vec<HeaderEdit>) {
@@ -191,7 +201,10 @@ impl HttpTracer {
         };
         let trace_state = parent.map_or(const { &TraceState::EMPTY }, |parent| &parent.trace_state);
         let sampling = trace_state.get(OTEL_TRACE_STATE_KEY).map_or(OtelTraceState::EMPTY, OtelTraceState::parse);
-        let plan = self.plan(trace_id, from, sampling, head, direction, ids);
+        let plan = {
+            let start = Start { trace_id, parent: from, trace_state: sampling, now: now.unwrap_or(0) };
+            self.plan(start, head, direction, shared, ids)
+        };
         let innermost = plan.innermost();
         for planned in [plan.server(), plan.client()].into_iter().flatten() {
             if let Some(reason) = self.sampler.reason(planned.decision.reason) {
@@ -249,7 +262,7 @@ impl HttpTracer {
             route: self.routes.find(head.path_and_query().0),
             server,
             client,
-            seen_at: now,
+            seen_at: now.filter(|_| self.role == Role::Gateway),
         };
         (Exchange::Recorded(Box::new(exchange)), edits)
     }
@@ -336,23 +349,19 @@ impl HttpTracer {
     }
 
     fn plan(
-        &self,
-        trace_id: TraceId,
-        parent: Parent,
-        trace_state: OtelTraceState<'_>,
+        &mut self,
+        start: Start<'_>,
         head: &RequestHead<'_>,
         direction: TrafficDirection,
+        shared: &mut dyn SharedData,
         ids: &mut IdGenerator,
     ) -> Plan {
-        let mut decide = |parent, trace_state, shape: &SpanShape| Planned {
-            span_id: ids.span_id(),
-            decision: self.sampler.decide(&SamplingInput {
-                trace_id,
-                parent,
-                trace_state,
-                kind: shape.kind(),
-                attributes: &SpanStart { head, shape, routes: &self.routes },
-            }),
+        let Start { trace_id, parent, trace_state, now } = start;
+        let (sampler, routes) = (&mut self.sampler, &self.routes);
+        let mut decide = |parent, trace_state, shape: &SpanShape| {
+            let attributes = &SpanStart { head, shape, routes };
+            let input = SamplingInput { trace_id, parent, trace_state, kind: shape.kind(), attributes, now };
+            Planned { span_id: ids.span_id(), decision: sampler.decide(&input, shared) }
         };
         match (self.role, direction) {
             (Role::Gateway, _) => {

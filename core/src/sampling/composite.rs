@@ -5,7 +5,7 @@
 use super::reason::{ReasonId, Reasons, SamplerKind};
 use super::rule::Rule;
 use super::threshold::Threshold;
-use super::{Decision, Parent, SamplingInput};
+use super::{Decision, Parent, Rates, SamplingInput};
 use crate::attribute::Attribute;
 use crate::config::{ComposableConfig, StartAttribute};
 use crate::trace::ParentDecision;
@@ -17,6 +17,8 @@ pub(super) enum Composable {
     Fixed(Option<Threshold>, ReasonId),
     /// `parent_threshold`, and its root.
     ParentThreshold(Box<Composable>, ReasonId),
+    /// `rate_limiting`: the number of its rate.
+    RateLimiting(usize, ReasonId),
     /// `rule_based`, and the reason where no rule matches.
     RuleBased(Vec<Rule>, ReasonId),
 }
@@ -40,6 +42,9 @@ impl Composable {
             ComposableConfig::Probability { ratio } => {
                 Self::Fixed(Threshold::from_probability(*ratio), reasons.here(SamplerKind::Probability))
             }
+            ComposableConfig::RateLimiting(config) => {
+                Self::RateLimiting(reasons.limiter(config), reasons.here(SamplerKind::RateLimiting))
+            }
             ComposableConfig::ParentThreshold { root } => {
                 let reason = reasons.here(SamplerKind::ParentThreshold);
                 let root = reasons.branch("root".to_owned(), |reasons| Self::new(root, resource, reasons));
@@ -59,20 +64,25 @@ impl Composable {
 
     /// The decision: the trace's randomness against the threshold asked for. The threshold goes on where it is known to
     /// tell the adjusted count.
-    pub(super) fn decide(&self, input: &SamplingInput<'_>) -> Decision {
-        let intent = self.intent(input);
+    pub(super) fn decide(&self, input: &SamplingInput<'_>, rates: &mut Rates<'_>) -> Decision {
+        let intent = self.intent(input, rates);
         let sampled = intent.threshold.is_some_and(|threshold| threshold.samples(input.randomness()));
         let threshold = intent.threshold.filter(|_| sampled && intent.reliable);
         Decision { sampled, threshold, reason: intent.reason }
     }
 
-    fn intent(&self, input: &SamplingInput<'_>) -> Intent {
+    fn intent(&self, input: &SamplingInput<'_>, rates: &mut Rates<'_>) -> Intent {
         match self {
             Self::Fixed(threshold, reason) => {
                 Intent { threshold: *threshold, reliable: threshold.is_some(), reason: *reason }
             }
+            // How likely a trace was to get a token nobody knows.
+            Self::RateLimiting(rate, reason) => {
+                let threshold = rates.take(*rate, input.now).then_some(Threshold::ALWAYS);
+                Intent { threshold, reliable: false, reason: *reason }
+            }
             Self::ParentThreshold(root, reason) => match input.parent.sampled() {
-                None => root.intent(input),
+                None => root.intent(input, rates),
                 Some(sampled) => {
                     let known = input.parent_threshold();
                     let threshold = known.or(sampled.then_some(Threshold::ALWAYS));
@@ -80,7 +90,7 @@ impl Composable {
                 }
             },
             Self::RuleBased(rules, reason) => match rules.iter().find(|rule| rule.matches(input)) {
-                Some(rule) => rule.sampler.intent(input),
+                Some(rule) => rule.sampler.intent(input, rates),
                 None => Intent { threshold: None, reliable: false, reason: *reason },
             },
         }
@@ -89,7 +99,7 @@ impl Composable {
     /// Calls `visit` with each attribute that a rule asks for.
     pub(super) fn each_attribute(&self, visit: &mut dyn FnMut(&StartAttribute)) {
         match self {
-            Self::Fixed(..) => {}
+            Self::Fixed(..) | Self::RateLimiting(..) => {}
             Self::ParentThreshold(root, _) => root.each_attribute(visit),
             Self::RuleBased(rules, _) => {
                 for rule in rules {

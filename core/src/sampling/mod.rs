@@ -1,16 +1,18 @@
 //! Sampling: whether a trace that starts or passes here is recorded. One file a sampler.
 //!
 //! Source: OpenTelemetry specification, Trace SDK, "Sampling", and "`TraceState`: Probability Sampling". A sampler sees
-//! the trace id, what the parent said, and the attributes that it asks for; it never sees a clock, so a decision can be
-//! replayed from its input alone.
+//! the trace id, what the parent said, and the attributes that it asks for. Time and what the workers share are arguments
+//! like any other, so every decision can be replayed.
 
 mod composite;
 mod otel_trace_state;
 mod parent_based;
 mod pattern;
+mod rate_limiter;
 mod ratio;
 mod reason;
 mod rule;
+mod shared_data;
 mod threshold;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -19,8 +21,10 @@ mod statistics;
 mod tests;
 
 pub use otel_trace_state::{Change, KEY as OTEL_TRACE_STATE_KEY, OtelTraceState};
+pub use rate_limiter::RateLimiter;
 pub use reason::{Reason, ReasonId, SamplerKind};
 pub use rule::StartAttributes;
+pub use shared_data::{Alone, SharedData, Stored};
 pub use threshold::{Randomness, Threshold};
 
 use crate::attribute::Attribute;
@@ -45,6 +49,8 @@ pub struct SamplingInput<'a> {
     pub kind: SpanKind,
     /// The span's attributes, as far as they are known.
     pub attributes: &'a dyn StartAttributes,
+    /// Now, ns since the Unix epoch, where [`Sampler::needs_time`] asks for it; else 0.
+    pub now: u64,
 }
 
 /// The parent of the span to be.
@@ -95,6 +101,20 @@ pub struct Decision {
 pub struct Sampler {
     root: Node,
     reasons: ReasonList,
+    limiters: Vec<RateLimiter>,
+}
+
+/// What samplers that keep a rate work with.
+struct Rates<'a> {
+    limiters: &'a mut [RateLimiter],
+    shared: &'a mut dyn SharedData,
+}
+
+impl Rates<'_> {
+    /// Takes a token of the rate with this number.
+    fn take(&mut self, rate: usize, now: u64) -> bool {
+        self.limiters.get_mut(rate).is_some_and(|limiter| limiter.take(now, self.shared))
+    }
 }
 
 /// One sampler of the tree.
@@ -105,6 +125,7 @@ enum Node {
     TraceIdRatioBased(TraceIdRatioBased, ReasonId),
     ParentBased(Box<ParentBased>),
     Composite(Composable),
+    RateLimiting(usize, ReasonId),
 }
 
 impl Sampler {
@@ -112,12 +133,19 @@ impl Sampler {
     pub fn new(config: &SamplerConfig, resource: &[Attribute]) -> Self {
         let mut reasons = Reasons::default();
         let root = Node::new(config, resource, &mut reasons);
-        Self { root, reasons: reasons.into_list() }
+        let (reasons, limiters) = reasons.finish();
+        Self { root, reasons, limiters }
     }
 
-    /// The decision for one span. Deterministic.
-    pub fn decide(&self, input: &SamplingInput<'_>) -> Decision {
-        self.root.decide(input)
+    /// The decision for one span. Deterministic, but for samplers that keep a rate: those also ask what time it is and
+    /// what other workers did.
+    pub fn decide(&mut self, input: &SamplingInput<'_>, shared: &mut dyn SharedData) -> Decision {
+        self.root.decide(input, &mut Rates { limiters: &mut self.limiters, shared })
+    }
+
+    /// Whether decisions need the time: only where a rate is kept.
+    pub fn needs_time(&self) -> bool {
+        !self.limiters.is_empty()
     }
 
     /// What a decision's reason stands for.
@@ -146,25 +174,32 @@ impl Node {
                 let probability = crate::config::ComposableConfig::Probability { ratio: *ratio };
                 Self::Composite(Composable::new(&probability, resource, reasons))
             }
+            SamplerConfig::RateLimiting(config) => {
+                Self::RateLimiting(reasons.limiter(config), reasons.here(SamplerKind::RateLimiting))
+            }
             SamplerConfig::Composite(composite) => Self::Composite(Composable::new(composite, resource, reasons)),
         }
     }
 
-    fn decide(&self, input: &SamplingInput<'_>) -> Decision {
+    fn decide(&self, input: &SamplingInput<'_>, rates: &mut Rates<'_>) -> Decision {
         match self {
             Self::AlwaysOn(reason) => Decision { sampled: true, threshold: None, reason: *reason },
             Self::AlwaysOff(reason) => Decision { sampled: false, threshold: None, reason: *reason },
             Self::TraceIdRatioBased(ratio, reason) => {
                 Decision { sampled: ratio.samples(input.trace_id), threshold: None, reason: *reason }
             }
-            Self::ParentBased(branches) => branches.decide(input),
-            Self::Composite(composable) => composable.decide(input),
+            Self::ParentBased(branches) => branches.decide(input, rates),
+            Self::Composite(composable) => composable.decide(input, rates),
+            // How likely a trace was to get a token nobody knows.
+            Self::RateLimiting(rate, reason) => {
+                Decision { sampled: rates.take(*rate, input.now), threshold: None, reason: *reason }
+            }
         }
     }
 
     fn each_attribute(&self, visit: &mut dyn FnMut(&StartAttribute)) {
         match self {
-            Self::AlwaysOn(_) | Self::AlwaysOff(_) | Self::TraceIdRatioBased(..) => {}
+            Self::AlwaysOn(_) | Self::AlwaysOff(_) | Self::TraceIdRatioBased(..) | Self::RateLimiting(..) => {}
             Self::ParentBased(branches) => branches.each_attribute(visit),
             Self::Composite(composable) => composable.each_attribute(visit),
         }

@@ -1,7 +1,7 @@
 //! `parent_based`: the parent's decision chooses the sampler.
 
 use super::reason::Reasons;
-use super::{Decision, Node, Parent, SamplingInput};
+use super::{Decision, Node, Parent, Rates, SamplingInput};
 use crate::attribute::Attribute;
 use crate::config::{ParentBasedConfig, SamplerConfig, StartAttribute};
 use crate::trace::ParentDecision;
@@ -36,7 +36,7 @@ impl ParentBased {
     ///
     /// Where `always_on` follows a parent that was sampled, the trace was sampled by the parent's threshold, and it
     /// goes on if it is consistent ("Parent-based threshold").
-    pub(super) fn decide(&self, input: &SamplingInput<'_>) -> Decision {
+    pub(super) fn decide(&self, input: &SamplingInput<'_>, rates: &mut Rates<'_>) -> Decision {
         let branch = match input.parent {
             Parent::None | Parent::Remote(ParentDecision::Deferred) | Parent::Decided(ParentDecision::Deferred) => {
                 &self.root
@@ -48,7 +48,7 @@ impl ParentBased {
             Parent::Local { sampled: true } => &self.local_sampled,
             Parent::Local { sampled: false } => &self.local_not_sampled,
         };
-        let mut decision = branch.decide(input);
+        let mut decision = branch.decide(input, rates);
         if matches!(branch, Node::AlwaysOn(_)) && input.parent.sampled() == Some(true) {
             decision.threshold = input.parent_threshold();
         }
@@ -69,8 +69,8 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::super::Sampler;
     use super::super::tests::{NO_ATTRIBUTES, input};
+    use super::super::{Alone, Sampler};
     use super::*;
     use crate::config::SamplerConfig::{AlwaysOff, AlwaysOn};
 
@@ -110,8 +110,8 @@ mod tests {
         ];
         for (parent, branch, why) in table {
             for on in 0..5 {
-                let sampler = only(on);
-                let decision = sampler.decide(&input(7, *parent, "", &NO_ATTRIBUTES));
+                let mut sampler = only(on);
+                let decision = sampler.decide(&input(7, *parent, "", &NO_ATTRIBUTES), &mut Alone);
                 assert_eq!(decision.sampled, on == *branch, "{why}, branch {on}");
                 assert_eq!(sampler.reason(decision.reason).unwrap().rule, BRANCHES[*branch], "{why}");
             }

@@ -1,5 +1,8 @@
 //! Why a decision fell as it did: which sampler made it, and the way through the configured tree to that sampler.
 
+use super::rate_limiter::RateLimiter;
+use crate::config::RateLimitingConfig;
+
 /// The kinds of samplers that decide. A closed set, so that counts by it are bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SamplerKind {
@@ -15,6 +18,8 @@ pub enum SamplerKind {
     ParentThreshold,
     /// `rule_based`, where no rule matched.
     RuleBased,
+    /// `rate_limiting`.
+    RateLimiting,
 }
 
 impl SamplerKind {
@@ -26,6 +31,7 @@ impl SamplerKind {
         Self::Probability,
         Self::ParentThreshold,
         Self::RuleBased,
+        Self::RateLimiting,
     ];
 
     /// How many there are.
@@ -40,6 +46,7 @@ impl SamplerKind {
             Self::Probability => "probability",
             Self::ParentThreshold => "parent_threshold",
             Self::RuleBased => "rule_based",
+            Self::RateLimiting => "rate_limiting",
         }
     }
 }
@@ -63,6 +70,8 @@ pub struct Reason {
 pub(super) struct Reasons {
     list: Vec<Reason>,
     path: Vec<String>,
+    /// The rates that samplers keep.
+    pub(super) limiters: Vec<RateLimiter>,
 }
 
 impl Reasons {
@@ -75,6 +84,16 @@ impl Reasons {
         ReasonId(id.unwrap_or(u16::MAX))
     }
 
+    /// The number of a rate that the sampler keeps that is being built.
+    pub(super) fn limiter(&mut self, config: &RateLimitingConfig) -> usize {
+        let RateLimitingConfig { spans_per_second, burst } = *config;
+        // The same place in the same configuration, in whichever worker: the same rate.
+        let path = self.path.join(".");
+        let key = format!("meshspan.rate_limiting.{path}.{spans_per_second}.{burst}");
+        self.limiters.push(RateLimiter::new(key, spans_per_second, f64::from(burst)));
+        self.limiters.len().saturating_sub(1)
+    }
+
     /// Builds what lies behind a branch.
     pub(super) fn branch<T>(&mut self, name: String, inner: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(name);
@@ -83,9 +102,9 @@ impl Reasons {
         built
     }
 
-    /// All places, by number.
-    pub(super) fn into_list(self) -> ReasonList {
-        ReasonList(self.list)
+    /// All places, by number, and all rates, by theirs.
+    pub(super) fn finish(self) -> (ReasonList, Vec<RateLimiter>) {
+        (ReasonList(self.list), self.limiters)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use super::tests::{Attributes, NO_ATTRIBUTES, composite, input, sampler};
+use super::tests::{Ask as _, Attributes, NO_ATTRIBUTES, composite, input, sampler};
 use super::*;
 use crate::trace::IdGenerator;
 
@@ -32,13 +32,13 @@ fn assert_binomial(hits: u32, probability: f64, what: &str) {
 #[test]
 fn shares_are_what_was_asked_for() {
     for ratio in RATIOS {
-        let plain = sampler(&format!(r#"{{"trace_id_ratio_based": {{"ratio": {ratio}}}}}"#), &[]);
-        let consistent = sampler(&format!(r#"{{"probability/development": {{"ratio": {ratio}}}}}"#), &[]);
+        let mut plain = sampler(&format!(r#"{{"trace_id_ratio_based": {{"ratio": {ratio}}}}}"#), &[]);
+        let mut consistent = sampler(&format!(r#"{{"probability/development": {{"ratio": {ratio}}}}}"#), &[]);
         let (mut plain_hits, mut hits, mut sum) = (0, 0, 0.0);
         for id in ids() {
             let input = input(id, Parent::None, "", &NO_ATTRIBUTES);
-            plain_hits += u32::from(plain.decide(&input).sampled);
-            if let Some(threshold) = consistent.decide(&input).threshold {
+            plain_hits += u32::from(plain.ask(&input).sampled);
+            if let Some(threshold) = consistent.ask(&input).threshold {
                 hits += 1;
                 sum += threshold.adjusted_count();
             }
@@ -55,7 +55,7 @@ fn shares_are_what_was_asked_for() {
 /// Rules that sample parts of the traffic at different rates add up as well.
 #[test]
 fn adjusted_counts_of_rules_sum_to_the_truth() {
-    let rules = composite(
+    let mut rules = composite(
         r#"{"rule_based": {"rules": [
             {"attribute_values": {"key": "url.path", "values": ["/0"]}, "sampler": {"always_on": {}}},
             {"attribute_values": {"key": "url.path", "values": ["/1"]}, "sampler": {"probability": {"ratio": 0.25}}},
@@ -65,7 +65,7 @@ fn adjusted_counts_of_rules_sum_to_the_truth() {
     let traces = 300_000;
     for (index, id) in ids().take(traces).enumerate() {
         let attributes = [(StartAttribute::Path, ["/0", "/1", "/2"][index % 3])];
-        let decision = rules.decide(&input(id, Parent::None, "", &Attributes(&attributes)));
+        let decision = rules.ask(&input(id, Parent::None, "", &Attributes(&attributes)));
         sum += decision.threshold.map_or(0.0, Threshold::adjusted_count);
         spread += [0.0, 3.0, 99.0][index % 3];
     }
@@ -77,9 +77,9 @@ fn adjusted_counts_of_rules_sum_to_the_truth() {
 #[test]
 fn sampled_traces_are_spread_evenly() {
     const BUCKETS: usize = 256;
-    let sampler = sampler(r#"{"probability/development": {"ratio": 0.1}}"#, &[]);
+    let mut sampler = sampler(r#"{"probability/development": {"ratio": 0.1}}"#, &[]);
     let (mut high, mut low) = ([0_u32; BUCKETS], [0_u32; BUCKETS]);
-    for id in ids().filter(|id| sampler.decide(&input(*id, Parent::None, "", &NO_ATTRIBUTES)).sampled) {
+    for id in ids().filter(|id| sampler.ask(&input(*id, Parent::None, "", &NO_ATTRIBUTES)).sampled) {
         high[usize::try_from(id >> 120).unwrap()] += 1;
         low[usize::try_from(id & 0xff).unwrap()] += 1;
     }
@@ -96,24 +96,24 @@ fn sampled_traces_are_spread_evenly() {
 /// and those who follow do as the first.
 #[test]
 fn every_hop_agrees() {
-    let half = sampler(r#"{"probability/development": {"ratio": 0.5}}"#, &[]);
-    let tenth = sampler(r#"{"probability/development": {"ratio": 0.1}}"#, &[]);
-    let follow = composite(r#"{"parent_threshold": {"root": {"always_on": {}}}}"#);
-    let plain = sampler(r#"{"parent_based": null}"#, &[]);
+    let mut half = sampler(r#"{"probability/development": {"ratio": 0.5}}"#, &[]);
+    let mut tenth = sampler(r#"{"probability/development": {"ratio": 0.1}}"#, &[]);
+    let mut follow = composite(r#"{"parent_threshold": {"root": {"always_on": {}}}}"#);
+    let mut plain = sampler(r#"{"parent_based": null}"#, &[]);
     for id in ids().take(100_000) {
-        let first = tenth.decide(&input(id, Parent::None, "", &NO_ATTRIBUTES));
+        let first = tenth.ask(&input(id, Parent::None, "", &NO_ATTRIBUTES));
         let state = match OtelTraceState::EMPTY.with_threshold(first.threshold) {
             Change::Set(state) => state,
             Change::Keep | Change::Remove => String::new(),
         };
         let parent = Parent::Remote(if first.sampled { ParentDecision::Sampled } else { ParentDecision::NotSampled });
         let next = input(id, parent, &state, &NO_ATTRIBUTES);
-        assert_eq!(tenth.decide(&next).sampled, first.sampled, "the same sampler, the same answer");
-        for follower in [&follow, &plain] {
-            let decision = follower.decide(&next);
+        assert_eq!(tenth.ask(&next).sampled, first.sampled, "the same sampler, the same answer");
+        for follower in [&mut follow, &mut plain] {
+            let decision = follower.ask(&next);
             assert_eq!((decision.sampled, decision.threshold), (first.sampled, first.threshold));
         }
-        assert!(half.decide(&next).sampled || !first.sampled, "a higher share holds a lower one");
+        assert!(half.ask(&next).sampled || !first.sampled, "a higher share holds a lower one");
     }
 }
 
@@ -121,14 +121,14 @@ fn every_hop_agrees() {
 /// unless the parent did.
 #[test]
 fn no_child_is_sampled_below_its_parents_threshold() {
-    let follow = composite(r#"{"parent_threshold": {"root": {"always_on": {}}}}"#);
+    let mut follow = composite(r#"{"parent_threshold": {"root": {"always_on": {}}}}"#);
     for (id, threshold) in ids().take(100_000).zip(ids().map(|id| id & 0xff_ffff_ffff_ffff)) {
         let threshold = Threshold::new(u64::try_from(threshold).unwrap()).unwrap();
         let mut state = "th:".to_owned();
         threshold.write(&mut state);
         for said in [ParentDecision::Sampled, ParentDecision::NotSampled] {
             let input = input(id, Parent::Remote(said), &state, &NO_ATTRIBUTES);
-            let decision = follow.decide(&input);
+            let decision = follow.ask(&input);
             assert_eq!(decision.sampled, said.is_sampled());
             let above = threshold.samples(input.randomness());
             assert_eq!(decision.threshold, Some(threshold).filter(|_| above && decision.sampled));

@@ -19,6 +19,17 @@ impl StartAttributes for Attributes<'_> {
     }
 }
 
+/// Asks a sampler that shares nothing.
+pub(super) trait Ask {
+    fn ask(&mut self, input: &SamplingInput<'_>) -> Decision;
+}
+
+impl Ask for Sampler {
+    fn ask(&mut self, input: &SamplingInput<'_>) -> Decision {
+        self.decide(input, &mut Alone)
+    }
+}
+
 /// A SERVER span to be.
 pub(super) fn input<'a>(
     trace_id: u128,
@@ -32,6 +43,7 @@ pub(super) fn input<'a>(
         trace_state: OtelTraceState::parse(trace_state),
         kind: SpanKind::Server,
         attributes,
+        now: 0,
     }
 }
 
@@ -104,7 +116,7 @@ fn thresholds_and_what_goes_on() {
         (ratio, HALF, SAMPLED, "th:8", true, None, "nor that of a ratio"),
     ];
     for (json, id, parent, state, sampled, threshold, why) in table {
-        let decision = sampler(json, &[]).decide(&input(*id, *parent, state, &NO_ATTRIBUTES));
+        let decision = sampler(json, &[]).ask(&input(*id, *parent, state, &NO_ATTRIBUTES));
         let threshold = threshold.map(|threshold| Threshold::parse(threshold.as_bytes()).unwrap());
         assert_eq!((decision.sampled, decision.threshold), (*sampled, threshold), "{json} {parent:?} {state:?}: {why}");
     }
@@ -125,10 +137,10 @@ fn each_decision_tells_its_sampler_and_the_way_to_it() {
         ("/d", Parent::None, false, SamplerKind::RuleBased, "root", "no rule of the outer list"),
         ("/healthz", SAMPLED, true, SamplerKind::ParentThreshold, "", "there is a parent"),
     ];
-    let sampler = composite(tree);
+    let mut sampler = composite(tree);
     for (path, parent, sampled, kind, rule, why) in table {
         let attributes = [(StartAttribute::Path, path)];
-        let decision = sampler.decide(&input(HALF, parent, "", &Attributes(&attributes)));
+        let decision = sampler.ask(&input(HALF, parent, "", &Attributes(&attributes)));
         let reason = sampler.reason(decision.reason).unwrap();
         assert_eq!((decision.sampled, reason.sampler, reason.rule.as_str()), (sampled, kind, rule), "{why}");
     }
@@ -179,7 +191,7 @@ fn conditions() {
         (two, &[(Method, "PUT"), (Path, "/a")], false, "one of two"),
     ];
     for (conditions, attributes, sampled, why) in table {
-        let decision = rule(conditions, &[]).decide(&input(LOW, Parent::None, "", &Attributes(attributes)));
+        let decision = rule(conditions, &[]).ask(&input(LOW, Parent::None, "", &Attributes(attributes)));
         assert_eq!(decision.sampled, *sampled, "{conditions}: {why}");
     }
 }
@@ -198,7 +210,7 @@ fn kinds_and_parents() {
     for (conditions, kind, expected, why) in table {
         for (parent, sampled) in parents.into_iter().zip(expected) {
             let input = SamplingInput { kind: *kind, ..input(LOW, parent, "", &NO_ATTRIBUTES) };
-            assert_eq!(rule(conditions, &[]).decide(&input).sampled, *sampled, "{why}: {parent:?}");
+            assert_eq!(rule(conditions, &[]).ask(&input).sampled, *sampled, "{why}: {parent:?}");
         }
     }
 }
@@ -220,8 +232,8 @@ fn the_resource_is_asked_once() {
     ];
     for (key, value, sampled, why) in table {
         let conditions = format!(r#""attribute_values": {{"key": "{key}", "values": ["{value}"]}}"#);
-        let sampler = rule(&conditions, &resource);
-        assert_eq!(sampler.decide(&input(LOW, Parent::None, "", &NO_ATTRIBUTES)).sampled, sampled, "{why}");
+        let mut sampler = rule(&conditions, &resource);
+        assert_eq!(sampler.ask(&input(LOW, Parent::None, "", &NO_ATTRIBUTES)).sampled, sampled, "{why}");
         sampler.each_attribute(&mut |attribute| panic!("{attribute:?} is not asked for each span"));
     }
 }
@@ -252,10 +264,60 @@ fn lookups_are_lazy() {
         }
     }
     let condition = r#""attribute_values": {"key": "url.path", "values": ["/"]}"#;
-    let client = rule(&format!(r#""span_kinds": ["client"], {condition}"#), &[]);
-    assert!(!client.decide(&input(LOW, Parent::None, "", &Forbidden)).sampled, "the kind is looked at first");
-    let follow = composite(&format!(
+    let mut client = rule(&format!(r#""span_kinds": ["client"], {condition}"#), &[]);
+    assert!(!client.ask(&input(LOW, Parent::None, "", &Forbidden)).sampled, "the kind is looked at first");
+    let mut follow = composite(&format!(
         r#"{{"parent_threshold": {{"root": {{"rule_based": {{"rules": [{{{condition}, "sampler": {{"always_on": {{}}}}}}]}}}}}}}}"#
     ));
-    assert!(follow.decide(&input(LOW, SAMPLED, "", &Forbidden)).sampled, "a parent needs no rule");
+    assert!(follow.ask(&input(LOW, SAMPLED, "", &Forbidden)).sampled, "a parent needs no rule");
+}
+
+#[test]
+fn a_rate_stands_wherever_a_sampler_may() {
+    let limit = r#"{"rate_limiting": {"spans_per_second": 1, "burst": 2}}"#;
+    let table = [
+        (limit.to_owned(), "", "alone"),
+        (format!(r#"{{"parent_based": {{"root": {limit}}}}}"#), "root", "as a root"),
+        (format!(r#"{{"composite/development": {limit}}}"#), "", "in a composite"),
+        (
+            format!(
+                r#"{{"composite/development": {{"rule_based": {{"rules": [
+                    {{"parent": ["remote"], "sampler": {{"always_on": {{}}}}}}, {{"sampler": {limit}}}]}}}}}}"#
+            ),
+            "rules[1]",
+            "behind a rule",
+        ),
+    ];
+    for (json, rule, why) in table {
+        let mut sampler = sampler(&json, &[]);
+        assert!(sampler.needs_time(), "{why}");
+        let mut input = SamplingInput { now: 1 << 60, ..input(LOW, Parent::None, "", &NO_ATTRIBUTES) };
+        for expected in [true, true, false] {
+            let decision = sampler.ask(&input);
+            assert_eq!((decision.sampled, decision.threshold), (expected, None), "{why}");
+            let reason = sampler.reason(decision.reason).unwrap();
+            assert_eq!((reason.sampler, reason.rule.as_str()), (SamplerKind::RateLimiting, rule), "{why}");
+        }
+        input.now += 1_000_000_000;
+        assert!(sampler.ask(&input).sampled, "{why}: a second later");
+    }
+    assert!(!sampler(r#"{"parent_based": null}"#, &[]).needs_time());
+}
+
+#[test]
+fn two_places_keep_two_rates_and_two_workers_one() {
+    use super::shared_data::testing::Store;
+    let json = r#"{"composite/development": {"rule_based": {"rules": [
+        {"span_kinds": ["server"], "sampler": {"rate_limiting": {"spans_per_second": 1}}},
+        {"sampler": {"rate_limiting": {"spans_per_second": 1}}}]}}}"#;
+    let mut store = Store::default();
+    let mut workers = [sampler(json, &[]), sampler(json, &[])];
+    let server = SamplingInput { now: 1 << 60, ..input(LOW, Parent::None, "", &NO_ATTRIBUTES) };
+    let client = SamplingInput { kind: SpanKind::Client, ..server };
+    let mut taken = Vec::new();
+    for worker in &mut workers {
+        taken.push([server, client].map(|input| worker.decide(&input, &mut store).sampled));
+    }
+    assert_eq!(taken, [[true, true], [false, false]]);
+    assert!(store.values.keys().all(|key| key.starts_with("meshspan.")), "{:?}", store.values.keys());
 }

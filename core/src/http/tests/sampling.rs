@@ -338,3 +338,18 @@ fn rules_see_the_request() {
         }
     }
 }
+
+#[test]
+fn a_rate_asks_for_the_time_and_leaves_the_span_its_own() {
+    let limit = r#"{"parent_based": {"root": {"rate_limiting": {"spans_per_second": 1}}}}"#;
+    for role in ["server", "client"] {
+        let mut plugin = Setup::new(role).sampler(limit).plugin();
+        assert!(plugin.http().unwrap().needs_request_time(), "{role}");
+        let lines = get();
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let traced = trace_with(&mut plugin, crate::http::TrafficDirection::Inbound, &lines, &ended(200));
+        assert_eq!(traced.span().start_time_unix_nano, START, "{role}: the span begins with the stream");
+        let traced = trace_with(&mut plugin, crate::http::TrafficDirection::Inbound, &lines, &ended(200));
+        assert_eq!(traced.spans, [], "{role}: the second in a second");
+    }
+}

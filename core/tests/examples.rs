@@ -1,0 +1,79 @@
+//! The configurations that users copy: each is one, and samples as the documentation says.
+#![cfg(not(target_arch = "wasm32"))]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use meshspan_core::config::Config;
+use meshspan_core::http::{Exchange, RequestHead, TrafficDirection};
+use meshspan_core::plugin::Plugin;
+use meshspan_core::resource::NodeFacts;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/sampling")
+}
+
+fn plugin(name: &str) -> Plugin {
+    let path = folder().join(format!("{name}.json"));
+    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let config = Config::from_json(&text).unwrap_or_else(|errors| panic!("{}: {errors}", path.display()));
+    Plugin::new(&config, &NodeFacts::default(), [7; 32])
+}
+
+/// How many of `count` requests with these headers are recorded, at one moment.
+fn recorded(plugin: &mut Plugin, lines: &[(&str, &str)], count: u32) -> u32 {
+    let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    let requests = (0..count).filter(|_| {
+        let keep_lines = plugin.http().unwrap().captures_request_headers();
+        let head = RequestHead::collect(lines.iter().copied(), keep_lines);
+        let handled = plugin.handle_request_headers(&head, TrafficDirection::Inbound, Some(1 << 60));
+        matches!(handled, Some((Exchange::Recorded(_), _)))
+    });
+    u32::try_from(requests.count()).unwrap()
+}
+
+const NOT_SAMPLED: (&str, &str) = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02");
+const SAMPLED: (&str, &str) = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03");
+
+#[test]
+#[expect(clippy::type_complexity, reason = "a table")]
+fn examples_do_as_they_say() {
+    let get = (":method", "GET");
+    // example, request, how many of 1000 are recorded
+    let table: &[(&str, &[(&str, &str)], std::ops::RangeInclusive<u32>, &str)] = &[
+        ("everything", &[get, (":path", "/")], 1000..=1000, "everything"),
+        ("everything", &[get, (":path", "/"), NOT_SAMPLED], 0..=0, "as the caller did"),
+        ("share", &[get, (":path", "/")], 40..=160, "a tenth"),
+        ("share", &[get, (":path", "/"), SAMPLED], 1000..=1000, "as the caller did"),
+        ("consistent-share", &[get, (":path", "/")], 40..=160, "a tenth"),
+        ("consistent-share", &[get, (":path", "/"), NOT_SAMPLED], 0..=0, "as the caller did"),
+        ("independent-share", &[get, (":path", "/")], 400..=600, "half"),
+        ("independent-share", &[get, (":path", "/"), NOT_SAMPLED], 1000..=1000, "by the trace's own randomness"),
+        ("no-health-checks", &[get, (":path", "/healthz?verbose")], 0..=0, "a health check"),
+        ("no-health-checks", &[get, (":path", "/orders")], 1000..=1000, "no health check"),
+        ("no-health-checks", &[get, (":path", "/healthz"), SAMPLED], 1000..=1000, "part of a trace that is recorded"),
+        ("rules", &[get, (":path", "/"), ("user-agent", "kube-probe/1.30")], 0..=0, "a probe"),
+        ("rules", &[get, (":path", "/"), SAMPLED], 1000..=1000, "as the caller did"),
+        ("rules", &[get, (":path", "/"), ("x-tenant", "gold")], 1000..=1000, "a tenant"),
+        (
+            "rules",
+            &[(":method", "POST"), (":path", "/shop.Cart/Checkout"), ("content-type", "application/grpc")],
+            1000..=1000,
+            "a gRPC method",
+        ),
+        ("rules", &[get, (":path", "/api/users")], 40..=160, "the API"),
+        ("rules", &[get, (":path", "/api/a.css")], 0..=60, "everything else"),
+        ("rate-limit", &[get, (":path", "/")], 200..=200, "the burst"),
+        ("rate-limit", &[get, (":path", "/"), SAMPLED], 1000..=1000, "as the caller did"),
+        ("rules-with-a-rate-limit", &[get, (":path", "/checkout/pay")], 20..=20, "a second's worth"),
+        ("rules-with-a-rate-limit", &[get, (":path", "/orders/7")], 0..=60, "everything else"),
+    ];
+    for (example, request, expected, why) in table {
+        let recorded = recorded(&mut plugin(example), request, 1000);
+        assert!(expected.contains(&recorded), "{example} {request:?}: {recorded} of 1000: {why}");
+    }
+    let tried: BTreeSet<_> = table.iter().map(|(example, ..)| format!("{example}.json")).collect();
+    let entries = std::fs::read_dir(folder()).unwrap();
+    let files: BTreeSet<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(files, tried, "every example is tried");
+}
