@@ -38,6 +38,8 @@ counters! {
     SpansStarted => "meshspan_spans_started_total",
     /// Requests that the sampler decided against.
     SpansNotSampled => "meshspan_spans_not_sampled_total",
+    /// Streams that cannot be kept in the end, because there was no room to hold their request's headers.
+    KeepNoRoom => "meshspan_keep_no_room_total",
     /// Recorded spans whose stream went away without a log callback.
     SpansDroppedNoLog => "meshspan_spans_dropped_no_log_total",
     /// Attributes left out because a span was at its limit.

@@ -115,11 +115,39 @@ impl Plugin {
         Some((exchange, edits))
     }
 
+    /// Takes over the request's header lines, as the host serialized them, of a stream that may be kept in the end. For
+    /// any other this does nothing.
+    #[must_use]
+    pub fn hold(&mut self, exchange: Exchange, head: Vec<u8>) -> Exchange {
+        match (exchange, &mut self.tracer) {
+            (Exchange::Pending(pending), Some(tracer)) => {
+                tracer.hold(pending, head, &mut self.counters).map_or(Exchange::NotRecorded, Exchange::Pending)
+            }
+            (exchange, _) => exchange,
+        }
+    }
+
+    /// Decides about a stream that is complete and may be kept. What comes back is recorded, or not; see
+    /// [`HttpTracer::handle_outcome`] for what is read of `end`. For any other stream this does nothing.
+    #[must_use]
+    pub fn handle_outcome(&mut self, exchange: Exchange, end: &StreamEnd<'_>, shared: &mut dyn SharedData) -> Exchange {
+        match (exchange, &mut self.tracer) {
+            (Exchange::Pending(pending), Some(tracer)) => tracer
+                .handle_outcome(*pending, end, shared, &mut self.counters)
+                .map_or(Exchange::NotRecorded, Exchange::Recorded),
+            (exchange, _) => exchange,
+        }
+    }
+
     /// A stream is complete. Nothing happens for one that is not recorded.
     pub fn handle_end(&mut self, exchange: Exchange, end: &StreamEnd<'_>) -> Wakeup {
         let mut wakeup = Wakeup::Tick;
-        let Exchange::Recorded(recorded) = exchange else { return wakeup };
-        let Some(tracer) = &self.tracer else { return wakeup };
+        let Exchange::Recorded(recorded) = exchange else {
+            // One that nobody decided about is not kept.
+            self.handle_lost(&exchange);
+            return wakeup;
+        };
+        let Some(tracer) = &mut self.tracer else { return wakeup };
         let processors = &mut self.processors;
         tracer.handle_end(*recorded, end, &mut self.counters, |span, importance| {
             for processor in processors.iter_mut() {
@@ -133,9 +161,17 @@ impl Plugin {
 
     /// A stream went away without its end having been seen.
     pub fn handle_lost(&mut self, exchange: &Exchange) {
-        if let Exchange::Recorded(recorded) = exchange {
-            self.counters.add(Counter::SpansStarted, recorded.span_count());
-            self.counters.add(Counter::SpansDroppedNoLog, recorded.span_count());
+        match exchange {
+            Exchange::Recorded(recorded) => {
+                self.counters.add(Counter::SpansStarted, recorded.span_count());
+                self.counters.add(Counter::SpansDroppedNoLog, recorded.span_count());
+            }
+            Exchange::Pending(pending) => {
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.release(pending, &mut self.counters);
+                }
+            }
+            Exchange::NotRecorded => {}
         }
     }
 

@@ -41,6 +41,8 @@ pub(crate) mod meshspan {
     pub(crate) const SAMPLER: &str = "meshspan.sampling.sampler";
     /// The branches and rules of the configuration that led to it.
     pub(crate) const RULE: &str = "meshspan.sampling.rule";
+    /// How many streams a kept one stands for.
+    pub(crate) const ADJUSTED_COUNT: &str = "meshspan.sampling.adjusted_count";
 }
 
 /// What only Envoy knows.

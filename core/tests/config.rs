@@ -171,6 +171,14 @@ fn answers_about_the_tracer() {
         ("a ratio out of range", &sampler(r#"{"parent_based": {"root": {"trace_id_ratio_based": {"ratio": 10}}}}"#)),
         ("a sampler of a later version", &sampler(r#"{"jaeger_remote/development": {"endpoint": "http://x"}}"#)),
         ("a sampler's name alone", &sampler(r#""always_on""#)),
+        (
+            "rules",
+            &sampler(
+                r#"{"composite/development": {"rule_based": {"rules": [{"attribute_values": {"key": "http.response.status_code", "values": [500]}, "parent": ["root"]}, {"attribute_patterns": {"key": "url.path", "included": []}, "sampler": {"always_record": {}}}]}}}"#,
+            ),
+        ),
+        ("no rules", &sampler(r#"{"composite/development": {"rule_based": {"rules": []}}}"#)),
+        ("a rate", &sampler(r#"{"rate_limiting": {"spans_per_second": 0, "per_worker": true}}"#)),
         ("a mistyped sampler", &sampler(r#"{"trace_id_ratio": {"ratio": 0.5}}"#)),
         (
             "tracers by name",
@@ -188,7 +196,7 @@ fn answers_about_instrumentation_and_distribution() {
         ),
         (
             "distribution",
-            r#"{"file_format": "1.1", "distribution": {"meshspan": {"role": "edge", "clusters": {"collector": "x", "a:1": ""}, "routes": ["users", "/users/{id}", "/users/{name}", "/a/*", "/{a"], "baggage_attributes": ["a=b"], "keep": {"errors": true}, "rolle": "auto"}}}"#,
+            r#"{"file_format": "1.1", "distribution": {"meshspan": {"role": "edge", "clusters": {"collector": "x", "a:1": ""}, "routes": ["users", "/users/{id}", "/users/{name}", "/a/*", "/{a"], "baggage_attributes": ["a=b"], "masking": {}, "rolle": "auto"}}}"#,
         ),
         ("a mistyped distribution", r#"{"file_format": "1.1", "distribution": {"mesh_span": {}}}"#),
         ("an empty distribution", r#"{"file_format": "1.1", "distribution": {}}"#),

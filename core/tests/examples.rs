@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use meshspan_core::config::Config;
-use meshspan_core::http::{Exchange, RequestHead, TrafficDirection};
+use meshspan_core::http::{Exchange, RequestHead, StreamEnd, TrafficDirection};
 use meshspan_core::plugin::Plugin;
 use meshspan_core::resource::NodeFacts;
+use meshspan_core::sampling::Alone;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/sampling")
@@ -67,6 +68,7 @@ fn examples_do_as_they_say() {
         ("rate-limit", &[get, (":path", "/"), SAMPLED], 1000..=1000, "as the caller did"),
         ("rules-with-a-rate-limit", &[get, (":path", "/checkout/pay")], 20..=20, "a second's worth"),
         ("rules-with-a-rate-limit", &[get, (":path", "/orders/7")], 0..=60, "everything else"),
+        ("keep", &[get, (":path", "/orders/7")], 0..=0, "nothing, at its head"),
     ];
     for (example, request, expected, why) in table {
         let recorded = recorded(&mut plugin(example), request, 1000);
@@ -76,4 +78,18 @@ fn examples_do_as_they_say() {
     let entries = std::fs::read_dir(folder()).unwrap();
     let files: BTreeSet<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(files, tried, "every example is tried");
+}
+
+#[test]
+fn the_example_keeps_what_failed_or_was_slow() {
+    let mut plugin = plugin("keep");
+    for (code, ms, kept) in [(200, 10, false), (503, 10, true), (200, 1_001, true), (404, 1_000, false)] {
+        let lines: [(&[u8], &[u8]); 2] = [(b":method", b"GET"), (b":path", b"/orders/7")];
+        let head = RequestHead::collect(lines.into_iter(), false);
+        let (exchange, _) = plugin.handle_request_headers(&head, TrafficDirection::Inbound, None).unwrap();
+        let (start, duration) = (Some(1 << 60), Some(ms * 1_000_000));
+        let end = StreamEnd { start, duration, response_code: Some(code), ..StreamEnd::default() };
+        let exchange = plugin.handle_outcome(exchange, &end, &mut Alone);
+        assert_eq!(matches!(exchange, Exchange::Recorded(_)), kept, "{code} after {ms} ms");
+    }
 }

@@ -121,6 +121,7 @@ impl EndFacts {
             response_size: self.response_size,
             response_code: self.response_code,
             response_code_details: &self.response_code_details,
+            grpc_status: None,
             response_flags: ResponseFlags(self.response_flags),
             first_byte_ms: self.first_byte_ms,
             upstream_duration: self.upstream_duration,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::composite::ComposableConfig;
+use super::keep::KeepConfig;
 use super::rate_limiting::RateLimitingConfig;
 use crate::attribute::Attribute;
 
@@ -260,6 +261,8 @@ pub struct MeshspanConfig {
     pub inject: Inject,
     /// `limits`.
     pub limits: LimitsConfig,
+    /// `keep`.
+    pub keep: Option<KeepConfig>,
     /// `baggage_attributes`: baggage keys that become span attributes `baggage.KEY`.
     pub baggage_attributes: Vec<String>,
 }

@@ -8,7 +8,7 @@ use super::error::{Problem, nearest, quote};
 use super::ordered::unique;
 use super::reader::{Key, Object, Reader, built, not_yet};
 use super::token::is_token;
-use super::{Clusters, Inject, LimitsConfig, MeshspanConfig, Role};
+use super::{Clusters, Inject, LimitsConfig, MeshspanConfig, Role, keep};
 
 const NAME: &str = "meshspan";
 
@@ -19,7 +19,7 @@ const KEYS: &[Key] = &[
     built("inject"),
     built("limits"),
     built("baggage_attributes"),
-    not_yet("keep"),
+    built("keep"),
     not_yet("masking"),
     not_yet("metrics"),
     not_yet("logs"),
@@ -59,6 +59,7 @@ impl Default for MeshspanConfig {
             routes: Vec::new(),
             inject: Inject::Headers,
             limits: LimitsConfig::default(),
+            keep: None,
             baggage_attributes: Vec::new(),
         }
     }
@@ -93,6 +94,7 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
         routes: object.nullable("routes").map(|routes| read_routes(&routes)).unwrap_or_default(),
         inject: object.nullable("inject").and_then(|inject| inject.one_of(INJECTS)).unwrap_or(Inject::Headers),
         limits: object.nullable("limits").map(|limits| read_limits(&limits)).unwrap_or_default(),
+        keep: object.nullable("keep").and_then(|keep| keep::read(&keep)),
         baggage_attributes: object
             .nullable("baggage_attributes")
             .map(|keys| read_baggage_keys(&keys))
@@ -328,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_builds_is_not_ignored() {
-        for key in ["keep", "masking", "metrics", "logs", "l4"] {
+        for key in ["masking", "metrics", "logs", "l4"] {
             rejected_at(
                 &section(&format!(r#"{{"{key}": {{}}}}"#)),
                 &format!("$.distribution.meshspan.{key}"),

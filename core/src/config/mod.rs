@@ -12,6 +12,7 @@ mod error;
 mod exporter;
 mod instrumentation;
 mod json;
+mod keep;
 mod meshspan;
 mod ordered;
 mod pairs;
@@ -32,6 +33,7 @@ pub use composite::{
     StartAttribute,
 };
 pub use error::{ConfigError, ConfigErrors, JsonPath, Problem};
+pub use keep::KeepConfig;
 pub use meshspan::validate_route_template;
 pub use rate_limiting::RateLimitingConfig;
 

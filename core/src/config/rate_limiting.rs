@@ -12,6 +12,15 @@ pub struct RateLimitingConfig {
     pub burst: u32,
 }
 
+impl RateLimitingConfig {
+    /// A rate in range, and the burst that was asked for.
+    pub(super) fn new(spans_per_second: f64, burst: Option<u32>) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "above 0 and at most a million")]
+        let second = spans_per_second.ceil() as u32;
+        Self { spans_per_second, burst: burst.unwrap_or(second) }
+    }
+}
+
 const KEYS: &[Key] = &[built("spans_per_second"), built("burst")];
 
 const MOST_SPANS: f64 = 1_000_000.0;
@@ -23,9 +32,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<RateLimitingConfig> {
     let object = reader.object_or_null(KEYS)?;
     let burst = object.integer("burst", 1..=u32::MAX);
     let spans_per_second = read_rate(&object.required("spans_per_second", RATE)?)?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "above 0 and at most a million")]
-    let second = spans_per_second.ceil() as u32;
-    Some(RateLimitingConfig { spans_per_second, burst: burst.unwrap_or(second) })
+    Some(RateLimitingConfig::new(spans_per_second, burst))
 }
 
 /// A rate: events a second.

@@ -185,31 +185,42 @@ impl SpanShape {
         status
     }
 
-    /// `error.type` and the status: by the code, as the conventions have it for the kind of span, else by what
-    /// Envoy says went wrong (a reset, a client that left).
+    /// `error.type` and the status.
     fn put_error(&self, end: &StreamEnd<'_>, tunnel: Option<Tunnel>, attributes: &mut SpanAttributes) -> SpanStatus {
-        let from = if self.kind == SpanKind::Server { 500 } else { 400 };
-        match end.response_code {
-            Some(code) if code >= from => {
-                attributes.put_text(semconv::ERROR_TYPE, &Masked::number(code));
+        match self.error_type(end, tunnel) {
+            Some(error_type) => {
+                attributes.put_text(semconv::ERROR_TYPE, &error_type);
                 SpanStatus::Error
             }
+            None => SpanStatus::Unset,
+        }
+    }
+
+    /// What went wrong: by the code, as the conventions have it for the kind of span, else by what Envoy says (a reset,
+    /// a client that left). `None` for no error.
+    fn error_type(&self, end: &StreamEnd<'_>, tunnel: Option<Tunnel>) -> Option<Masked<'static>> {
+        let from = if self.kind == SpanKind::Server { 500 } else { 400 };
+        match end.response_code {
+            Some(code) if code >= from => Some(Masked::number(code)),
             // A tunnel (WebSocket, CONNECT) ends when one side closes: Envoy flags that as a termination.
-            Some(code) if tunnel.is_some_and(|tunnel| tunnel.is_open(code, end.protocol)) => SpanStatus::Unset,
+            Some(_) if end.is_tunnel(tunnel) => None,
+            // What the proxy answered on its own and judged a client's error is none of a server span.
+            Some(code) if code >= 400 => None,
             code => match end.response_flags.failure() {
-                // What the proxy answered on its own and judged a client's error is none of a server span.
-                Some(_) if code.is_some_and(|code| code >= 400) => SpanStatus::Unset,
-                Some(flag) => {
-                    attributes.put_text(semconv::ERROR_TYPE, &Masked::literal(flag));
-                    SpanStatus::Error
-                }
-                None if code.is_none() => {
-                    attributes.put_text(semconv::ERROR_TYPE, &Masked::literal("_OTHER"));
-                    SpanStatus::Error
-                }
-                None => SpanStatus::Unset,
+                Some(flag) => Some(Masked::literal(flag)),
+                None => code.is_none().then_some(const { Masked::literal("_OTHER") }),
             },
         }
+    }
+
+    /// Whether the stream failed: as the span's status says, or by its gRPC status (semantic conventions, "gRPC": of a
+    /// server span, those that are not the client's doing).
+    pub(super) fn failed(&self, end: &StreamEnd<'_>, tunnel: Option<Tunnel>) -> bool {
+        let grpc = end.grpc_status.is_some_and(|status| match self.kind {
+            SpanKind::Server => matches!(status, 2 | 4 | 12 | 13 | 14 | 15),
+            SpanKind::Client => status != 0,
+        });
+        grpc || self.error_type(end, tunnel).is_some()
     }
 
     fn put_peer(&self, end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttributes) {

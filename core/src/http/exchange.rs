@@ -3,7 +3,7 @@
 use super::ResponseFlags;
 use super::request::Tunnel;
 use crate::header::HeaderLine;
-use crate::sampling::ReasonId;
+use crate::sampling::{KeepReason, ReasonId};
 use crate::span::SpanAttributes;
 use crate::trace::{SpanId, TraceId};
 use std::rc::Rc;
@@ -13,8 +13,31 @@ use std::rc::Rc;
 pub enum Exchange {
     /// Nothing is recorded.
     NotRecorded,
+    /// Nothing is recorded, but how the stream ends may yet make it worth keeping.
+    Pending(Box<Pending>),
     /// One or two spans are being recorded.
     Recorded(Box<Recorded>),
+}
+
+/// An exchange that was not sampled and may be kept in the end. What its spans would say is not encoded before that: the
+/// request's header lines are held as the host gave them.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// All but the spans.
+    pub(super) recorded: Recorded,
+    pub(super) server: Option<SpanId>,
+    pub(super) client: Option<SpanId>,
+    /// The request's header lines, serialized.
+    pub(super) head: Vec<u8>,
+}
+
+/// Why a span is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Why {
+    /// A sampler decided so at the head.
+    Sampled(ReasonId),
+    /// It was kept in the end, and stands for so many streams.
+    Kept(KeepReason, u64),
 }
 
 /// An exchange that is being recorded.
@@ -54,8 +77,7 @@ pub(super) struct OpenSpan {
     /// The method as the span's name has it: a known one, or `HTTP`.
     pub(super) method: Rc<str>,
     pub(super) attributes: SpanAttributes,
-    /// Which sampler decided to record it.
-    pub(super) reason: ReasonId,
+    pub(super) why: Why,
     /// The span's own tracestate, where it is not the one that goes on: a gateway's two spans can be sampled by
     /// different thresholds.
     pub(super) trace_state: Option<String>,
@@ -80,6 +102,8 @@ pub struct StreamEnd<'a> {
     pub response_code: Option<u64>,
     /// `%RESPONSE_CODE_DETAILS%`
     pub response_code_details: &'a [u8],
+    /// The gRPC status of a gRPC stream (`response.grpc_status`).
+    pub grpc_status: Option<u64>,
     /// What Envoy says about the end.
     pub response_flags: ResponseFlags,
     /// From the request's last byte to the upstream's first, ms (`x-envoy-upstream-service-time`).
@@ -102,6 +126,11 @@ pub struct StreamEnd<'a> {
 }
 
 impl StreamEnd<'_> {
+    /// Whether the stream became the tunnel that it asked to be.
+    pub(super) fn is_tunnel(&self, asked: Option<Tunnel>) -> bool {
+        asked.zip(self.response_code).is_some_and(|(tunnel, code)| tunnel.is_open(code, self.protocol))
+    }
+
     /// When the stream ended, ns since the Unix epoch.
     pub(super) fn end_time(&self) -> u64 {
         match (self.start, self.duration) {

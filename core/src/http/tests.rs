@@ -4,6 +4,7 @@ pub(crate) mod harness;
 
 mod attributes;
 mod endings;
+mod keep;
 mod limits;
 mod names;
 #[cfg(not(target_arch = "wasm32"))]

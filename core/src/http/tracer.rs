@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::attributes::SpanShape;
-use super::exchange::{Exchange, OpenSpan, Recorded, StreamEnd};
+use super::exchange::{Exchange, OpenSpan, Pending, Recorded, StreamEnd, Why};
 use super::request::RequestHead;
 use super::route::RouteTable;
 use super::start::SpanStart;
@@ -12,10 +12,12 @@ use crate::config::{Config, Role, SpanLimits, StartAttribute, TracerConfig};
 use crate::counter::{Counter, Counters};
 use crate::export::Importance;
 use crate::header::HeaderEdit;
+use crate::header::pairs::Pairs;
 use crate::masking::{Masked, Masker};
-use crate::propagation::{Extraction, Format, OutgoingContext, Propagators, TraceState};
+use crate::propagation::{Baggage, Extraction, Format, OutgoingContext, Propagators, TraceState};
 use crate::sampling::{
-    Change, Decision, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, ReasonId, Sampler, SamplingInput, SharedData,
+    Change, Decision, Ended, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, Sampler, SamplerKind, SamplingInput,
+    SharedData, Verdict,
 };
 use crate::semconv;
 use crate::span::{Span, SpanAttributes, SpanKind, SpanStatus};
@@ -38,6 +40,7 @@ pub struct HttpTracer {
     role: Role,
     propagators: Propagators,
     sampler: Sampler,
+    keeper: Option<Keeper>,
     masker: Masker,
     limits: SpanLimits,
     server: SpanShape,
@@ -129,6 +132,7 @@ impl HttpTracer {
             propagators: Propagators::new(&config.propagators),
             asked: Asked::by(&sampler),
             sampler,
+            keeper: config.meshspan.keep.as_ref().map(Keeper::new),
             masker: Masker::new(instrumentation),
             limits: tracer.limits,
             server: SpanShape::new(SpanKind::Server, &instrumentation.http_server, semconv),
@@ -229,48 +233,138 @@ impl HttpTracer {
 
         let open = |planned: Option<Planned>, shape: &SpanShape| {
             let planned = planned.filter(|planned| planned.decision.sampled)?;
-            let mut attributes = SpanAttributes::new(self.limits);
-            shape.put_request(head, &self.masker, &mut attributes);
-            for (key, attribute) in &self.baggage {
-                if let Some(value) = extraction.baggage.get(key) {
-                    attributes.put_text(attribute, &self.masker.text(&value));
-                }
-            }
+            let mut open =
+                self.open(planned.span_id, Why::Sampled(planned.decision.reason), shape, head, &extraction.baggage);
             let own = Some(sampling.with_threshold(planned.decision.threshold)).filter(|own| *own != change);
-            let method = shape.known_method(head.method).unwrap_or_else(|| Rc::from("HTTP"));
-            Some(OpenSpan {
-                span_id: planned.span_id,
-                method,
-                attributes,
-                reason: planned.decision.reason,
-                trace_state: own.map(|own| trace_state.combined(member(&own))),
-            })
+            open.trace_state = own.map(|own| trace_state.combined(member(&own)));
+            Some(open)
         };
         let (server, client) = (open(plan.server(), &self.server), open(plan.client(), &self.client));
-        if server.is_none() && client.is_none() {
+        let is_recorded = server.is_some() || client.is_some();
+        if !is_recorded && self.keeper.is_none() {
             counters.increment(Counter::SpansNotSampled);
             return (Exchange::NotRecorded, edits);
         }
-        let exchange = Recorded {
+        let needs_route = is_recorded || self.keeper.as_ref().is_some_and(Keeper::needs_route);
+        let recorded = Recorded {
             trace_id,
-            trace_flags: flags::SAMPLED | if random { flags::RANDOM } else { 0 },
+            trace_flags: if is_recorded { flags::SAMPLED } else { 0 } | if random { flags::RANDOM } else { 0 },
             trace_state: trace_state.combined(member(&change)),
             parent: parent.map(|parent| parent.span_id),
             sampled_by_parent: matches!(asked, Some(ParentDecision::Sampled | ParentDecision::Debug)),
             gateway: if let Plan::Gateway { server, .. } = &plan { Some(server.span_id) } else { None },
             tunnel: head.tunnel(),
-            route: self.routes.find(head.path_and_query().0),
+            route: if needs_route { self.routes.find(head.path_and_query().0) } else { None },
             server,
             client,
             seen_at: now.filter(|_| self.role == Role::Gateway),
         };
-        (Exchange::Recorded(Box::new(exchange)), edits)
+        if is_recorded {
+            return (Exchange::Recorded(Box::new(recorded)), edits);
+        }
+        let span_id = |planned: Planned| planned.span_id;
+        let pending = Pending {
+            recorded,
+            server: plan.server().map(span_id),
+            client: plan.client().map(span_id),
+            head: Vec::new(),
+        };
+        (Exchange::Pending(Box::new(pending)), edits)
+    }
+
+    /// Begins to record a span: what the request's head says is encoded at once.
+    fn open(
+        &self,
+        span_id: SpanId,
+        why: Why,
+        shape: &SpanShape,
+        head: &RequestHead<'_>,
+        baggage: &Baggage<'_>,
+    ) -> OpenSpan {
+        let mut attributes = SpanAttributes::new(self.limits);
+        shape.put_request(head, &self.masker, &mut attributes);
+        for (key, attribute) in &self.baggage {
+            if let Some(value) = baggage.get(key) {
+                attributes.put_text(attribute, &self.masker.text(&value));
+            }
+        }
+        let method = shape.known_method(head.method).unwrap_or_else(|| Rc::from("HTTP"));
+        OpenSpan { span_id, method, attributes, why, trace_state: None }
+    }
+
+    /// Whether streams that are not recorded may be kept in the end. Their ends have to be seen then.
+    pub fn keeps(&self) -> bool {
+        self.keeper.is_some()
+    }
+
+    /// Whether the route's name has to be known at the end of a stream that is not recorded.
+    pub fn keep_needs_route(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::needs_route)
+    }
+
+    /// Takes over the request's header lines, serialized, of a stream that may be kept. `None` when there is no room for
+    /// them: the stream will not be kept.
+    pub fn hold(&mut self, mut pending: Box<Pending>, head: Vec<u8>, counters: &mut Counters) -> Option<Box<Pending>> {
+        if !self.keeper.as_mut().is_some_and(|keeper| keeper.hold(head.len())) {
+            counters.increment(Counter::KeepNoRoom);
+            counters.increment(Counter::SpansNotSampled);
+            return None;
+        }
+        pending.head = head;
+        Some(pending)
+    }
+
+    /// Gives up a stream that might have been kept.
+    pub fn release(&mut self, pending: &Pending, counters: &mut Counters) {
+        counters.increment(Counter::SpansNotSampled);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.release(pending.head.len());
+        }
+    }
+
+    /// Decides whether a stream that was not sampled and has ended is recorded after all. Of `end` this reads the code,
+    /// the gRPC status, the flags, the protocol, the start, the duration, and the route's name where
+    /// [`keep_needs_route`](Self::keep_needs_route) asks for it.
+    pub fn handle_outcome(
+        &mut self,
+        pending: Pending,
+        end: &StreamEnd<'_>,
+        shared: &mut dyn SharedData,
+        counters: &mut Counters,
+    ) -> Option<Box<Recorded>> {
+        let keeper = self.keeper.as_mut()?;
+        keeper.release(pending.head.len());
+        let shape = if pending.server.is_some() { &self.server } else { &self.client };
+        let verdict = keeper.decide(&ended(shape, &pending.recorded, end), shared);
+        if verdict != Verdict::Drop {
+            counters.increment_decision(SamplerKind::Keep, verdict != Verdict::OverBudget);
+        }
+        let Verdict::Keep { reason, adjusted_count } = verdict else {
+            counters.increment(Counter::SpansNotSampled);
+            return None;
+        };
+        let Some(lines) = Pairs::parse(&pending.head) else {
+            counters.increment(Counter::HeaderMapsMalformed);
+            counters.increment(Counter::SpansNotSampled);
+            return None;
+        };
+        let head = RequestHead::collect(lines.iter(), self.captures_request_headers());
+        let baggage = self.propagators.extract(&head.carrier).baggage;
+        let why = Why::Kept(reason, adjusted_count);
+        let open = |span_id: Option<SpanId>, shape| Some(self.open(span_id?, why, shape, &head, &baggage));
+        let mut recorded = pending.recorded;
+        recorded.server = open(pending.server, &self.server);
+        recorded.client = open(pending.client, &self.client);
+        if recorded.route.is_none() {
+            recorded.route = self.routes.find(head.path_and_query().0);
+        }
+        Some(Box::new(recorded))
     }
 
     /// Takes the end of a recorded stream and gives each finished span, encoded as a `ScopeSpans.spans` field, to
     /// `emit`, with how much it would be missed.
     pub fn handle_end(
-        &self,
+        &mut self,
         recorded: Recorded,
         end: &StreamEnd<'_>,
         counters: &mut Counters,
@@ -278,6 +372,12 @@ impl HttpTracer {
     ) {
         let mut recorded = recorded;
         let (server, client) = (recorded.server.take(), recorded.client.take());
+        let sampled = |open: &OpenSpan| matches!(open.why, Why::Sampled(_));
+        if let Some(keeper) = self.keeper.as_mut().filter(|_| server.as_ref().or(client.as_ref()).is_some_and(sampled))
+        {
+            let shape = if server.is_some() { &self.server } else { &self.client };
+            keeper.observe(&ended(shape, &recorded, end));
+        }
         // A template of ours, or the name of Envoy's route where that looks like one.
         let envoy_route = Some(end.route_name).filter(|name| looks_like_template(name));
         let route = match &recorded.route {
@@ -298,7 +398,7 @@ impl HttpTracer {
         let mut finish = |open: OpenSpan, shape: &SpanShape, parent: Option<(SpanId, bool)>, start: u64| {
             let mut attributes = open.attributes;
             let status = shape.put_end(&recorded, end, route.as_ref(), &self.masker, &mut attributes);
-            self.put_reason(open.reason, &mut attributes);
+            self.put_reason(open.why, &mut attributes);
             counters.increment(Counter::SpansStarted);
             counters.add(Counter::AttributesDropped, u64::from(attributes.dropped()));
             counters.add(Counter::AttributesTruncated, u64::from(attributes.truncated()));
@@ -340,11 +440,20 @@ impl HttpTracer {
     }
 
     /// Says why the span is there.
-    fn put_reason(&self, reason: ReasonId, attributes: &mut SpanAttributes) {
-        let Some(reason) = self.sampler.reason(reason) else { return };
-        attributes.put_text(semconv::meshspan::SAMPLER, &Masked::literal(reason.sampler.as_str()));
-        if !reason.rule.is_empty() {
-            attributes.put_text(semconv::meshspan::RULE, &Masked::configured(&reason.rule));
+    fn put_reason(&self, why: Why, attributes: &mut SpanAttributes) {
+        let (sampler, rule) = match why {
+            Why::Sampled(reason) => match self.sampler.reason(reason) {
+                Some(reason) => (reason.sampler, Masked::configured(&reason.rule)),
+                None => return,
+            },
+            Why::Kept(reason, _) => (SamplerKind::Keep, Masked::literal(reason.as_str())),
+        };
+        attributes.put_text(semconv::meshspan::SAMPLER, &Masked::literal(sampler.as_str()));
+        if !rule.as_str().is_empty() {
+            attributes.put_text(semconv::meshspan::RULE, &rule);
+        }
+        if let Why::Kept(_, adjusted_count) = why {
+            attributes.put_count(semconv::meshspan::ADJUSTED_COUNT, adjusted_count);
         }
     }
 
@@ -375,6 +484,16 @@ impl HttpTracer {
             }
             (Role::Server | Role::Auto, _) => Plan::Server(decide(parent, trace_state, &self.server)),
         }
+    }
+}
+
+/// What `keep` looks at.
+fn ended<'a>(shape: &SpanShape, recorded: &'a Recorded, end: &'a StreamEnd<'_>) -> Ended<'a> {
+    Ended {
+        failed: shape.failed(end, recorded.tunnel),
+        duration: end.duration.filter(|_| !end.is_tunnel(recorded.tunnel)),
+        route: recorded.route.as_ref().map_or(end.route_name, |template| template.as_bytes()),
+        now: end.end_time(),
     }
 }
 

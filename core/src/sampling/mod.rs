@@ -5,6 +5,8 @@
 //! like any other, so every decision can be replayed.
 
 mod composite;
+mod keep;
+mod latency;
 mod otel_trace_state;
 mod parent_based;
 mod pattern;
@@ -20,6 +22,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
+pub use keep::{Ended, KeepReason, Keeper, Verdict};
 pub use otel_trace_state::{Change, KEY as OTEL_TRACE_STATE_KEY, OtelTraceState};
 pub use rate_limiter::RateLimiter;
 pub use reason::{Reason, ReasonId, SamplerKind};

@@ -20,6 +20,8 @@ pub enum SamplerKind {
     RuleBased,
     /// `rate_limiting`.
     RateLimiting,
+    /// `distribution.meshspan.keep`, which overrules the others in the end.
+    Keep,
 }
 
 impl SamplerKind {
@@ -32,6 +34,7 @@ impl SamplerKind {
         Self::ParentThreshold,
         Self::RuleBased,
         Self::RateLimiting,
+        Self::Keep,
     ];
 
     /// How many there are.
@@ -47,6 +50,7 @@ impl SamplerKind {
             Self::ParentThreshold => "parent_threshold",
             Self::RuleBased => "rule_based",
             Self::RateLimiting => "rate_limiting",
+            Self::Keep => "keep",
         }
     }
 }

@@ -9,10 +9,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::config::Config;
 use crate::counter::Counters;
-use crate::header::{HeaderEdit, HeaderLine};
-use crate::http::{RequestHead, StreamEnd, TrafficDirection};
+use crate::header::{HeaderEdit, HeaderLine, pairs};
+use crate::http::{Exchange, RequestHead, StreamEnd, TrafficDirection};
 use crate::plugin::Plugin;
 use crate::resource::NodeFacts;
+use crate::sampling::Alone;
 
 pub(crate) const MS: u64 = 1_000_000;
 /// When the streams of tests begin, ns since the Unix epoch.
@@ -159,6 +160,7 @@ pub(crate) fn trace_with(
     let head = RequestHead::collect(lines.iter().copied(), http.captures_request_headers());
     let now = http.needs_request_time().then_some(SEEN);
     let (exchange, edits) = plugin.handle_request_headers(&head, direction, now).expect("a tracer");
+    let exchange = ended_exchange(plugin, exchange, lines, end);
     plugin.handle_end(exchange, end);
     plugin.flush();
     let mut spans = Vec::new();
@@ -166,6 +168,18 @@ pub(crate) fn trace_with(
         spans.extend(spans_of(&request.body));
     }
     Traced { edits, spans, counters: plugin.counters.clone() }
+}
+
+/// What the host does between a request's head and its end: it hands the header lines over where they are to be held, and
+/// what came of the stream.
+pub(crate) fn ended_exchange(
+    plugin: &mut Plugin,
+    exchange: Exchange,
+    lines: &[HeaderLine<'_>],
+    end: &StreamEnd<'_>,
+) -> Exchange {
+    let exchange = plugin.hold(exchange, pairs::serialize(lines.iter().copied()).expect("short lines"));
+    plugin.handle_outcome(exchange, end, &mut Alone)
 }
 
 /// The spans of an OTLP/HTTP request in protobuf. Checks what holds for every span.

@@ -54,6 +54,10 @@ fn some_setup() -> impl Strategy<Value = Setup> {
         r#"{"parent_based": {"root": {"always_on": {}}}}"#,
         r#"{"parent_based": {"root": {"always_off": {}}, "local_parent_not_sampled": {"always_on": {}}}}"#,
         r#"{"parent_based": {"root": {"always_on": {}}, "local_parent_sampled": {"always_off": {}}}}"#,
+        r#"{"probability/development": {"ratio": 0.5}}"#,
+        r#"{"composite/development": {"rule_based": {"rules": [
+            {"attribute_patterns": {"key": "url.path", "included": ["/o*"]}, "sampler": {"always_on": {}}},
+            {"span_kinds": ["client"], "sampler": {"rate_limiting": {"spans_per_second": 1}}}]}}}"#,
     ]);
     let limits = select(vec![
         "",
@@ -63,8 +67,13 @@ fn some_setup() -> impl Strategy<Value = Setup> {
     ]);
     let role = select(vec!["server", "client", "gateway", "auto"]);
     let list = select(vec!["tracecontext,baggage", "b3,jaeger,baggage", "b3multi,tracecontext", "none"]);
-    let parts = (role, vec(processor, 1..4), sampler, limits, list, any::<bool>(), any::<bool>());
-    parts.prop_map(|(role, processors, sampler, limits, list, dup, tight)| {
+    let keep = select(vec![
+        "null",
+        r#"{"errors": true}"#,
+        r#"{"slower_than": 1, "slower_than_route_p95": true, "spans_per_second": 1}"#,
+    ]);
+    let parts = (role, vec(processor, 1..4), sampler, limits, list, any::<bool>(), any::<bool>(), keep);
+    parts.prop_map(|(role, processors, sampler, limits, list, dup, tight, keep)| {
         let opt_in = if dup { "http/dup" } else { "http" };
         let mut setup = Setup::new(role)
             .propagators(list)
@@ -72,6 +81,7 @@ fn some_setup() -> impl Strategy<Value = Setup> {
             .provider(&format!(r#""limits": {{{limits}}}"#))
             .meshspan(&format!(r#""routes": {ROUTES:?}"#))
             .meshspan(r#""baggage_attributes": ["k"]"#)
+            .meshspan(&format!(r#""keep": {keep}"#))
             .general(&format!(
                 r#""stability_opt_in_list": "{opt_in}",
                    "http": {{"server": {{"request_captured_headers": ["x-captured", "authorization"],
@@ -181,6 +191,7 @@ impl End {
             response_size: response,
             response_code: code,
             response_code_details: details,
+            grpc_status: attempt_count,
             response_flags: ResponseFlags(self.flags),
             first_byte_ms,
             upstream_duration,
@@ -282,7 +293,12 @@ proptest! {
             streams += 1;
             let started = plugin.counters.pending(Counter::SpansStarted);
             match fate {
-                Fate::Ends => { end.with(|end| plugin.handle_end(exchange, end)); }
+                Fate::Ends => {
+                    end.with(|end| {
+                        let exchange = ended_exchange(&mut plugin, exchange, &lines, end);
+                        plugin.handle_end(exchange, end)
+                    });
+                }
                 Fate::Lost => plugin.handle_lost(&exchange),
             }
             // A stream has a span, or counts as not sampled.
