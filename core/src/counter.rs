@@ -40,6 +40,10 @@ counters! {
     SpansNotSampled => "meshspan_spans_not_sampled_total",
     /// Streams that cannot be kept in the end, because there was no room to hold their request's headers.
     KeepNoRoom => "meshspan_keep_no_room_total",
+    /// Requests of a remote sampler that were not answered, or not with 200.
+    SamplingRemoteFailed => "meshspan_sampling_remote_failed_total",
+    /// Answers to a remote sampler that could not be used.
+    SamplingRemoteMalformed => "meshspan_sampling_remote_malformed_total",
     /// Recorded spans whose stream went away without a log callback.
     SpansDroppedNoLog => "meshspan_spans_dropped_no_log_total",
     /// Attributes left out because a span was at its limit.

@@ -14,7 +14,7 @@ use crate::ledger::{Findings, Held, Ledger, SharedData};
 use crate::log_line::LogLine;
 use crate::otlp::TraceEnvelope;
 use crate::resource::{self, NodeFacts};
-use crate::sampling::{Alone, SharedData};
+use crate::sampling::{Alone, RemoteError, SamplingRequest, SharedData};
 use crate::semconv;
 use crate::stats::StatsHost;
 use crate::trace::IdGenerator;
@@ -25,6 +25,10 @@ pub struct ExportId {
     processor: usize,
     request: RequestId,
 }
+
+/// A remote sampler, of which [`Plugin::poll_sampling`] gave a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SamplerId(usize);
 
 /// A configured plugin.
 #[derive(Clone, Debug)]
@@ -181,6 +185,50 @@ impl Plugin {
             let (request, content) = batches.poll(now)?;
             Some((ExportId { processor, request }, content))
         })
+    }
+
+    /// The next request of a remote sampler that should leave at `now` (ns). Call at each tick until `None`; send each
+    /// one, and hand the answer, or its absence, to [`handle_sampling_response`](Self::handle_sampling_response).
+    pub fn poll_sampling(&mut self, now: u64, shared: &mut dyn SharedData) -> Option<(SamplerId, SamplingRequest)> {
+        let remotes = self.tracer.as_mut()?.remote_samplers();
+        remotes.iter_mut().enumerate().find_map(|(index, remote)| Some((SamplerId(index), remote.poll(now, shared)?)))
+    }
+
+    /// A remote sampler's request was answered with this status and body; `None`: it could not be sent, or nobody
+    /// answered. What cannot be used is counted, and told once until an answer can.
+    pub fn handle_sampling_response(
+        &mut self,
+        id: SamplerId,
+        answer: Option<(u16, &[u8])>,
+        now: u64,
+        shared: &mut dyn SharedData,
+    ) -> Option<LogLine> {
+        let remote = self.tracer.as_mut()?.remote_samplers().get_mut(id.0)?;
+        let was_failing = remote.is_failing();
+        let line = match remote.handle_response(answer, now, shared) {
+            Ok(()) if was_failing => {
+                LogLine { level: LogLevel::Info, text: format!("{} tells how to sample again", remote.url()) }
+            }
+            Ok(()) => return None,
+            Err(error) => {
+                self.counters.increment(match error {
+                    RemoteError::Failed => Counter::SamplingRemoteFailed,
+                    RemoteError::Malformed(_) => Counter::SamplingRemoteMalformed,
+                });
+                if was_failing {
+                    return None;
+                }
+                let meanwhile = if remote.is_told() { "the last answer counts on" } else { "initial_sampler decides" };
+                let text = match error {
+                    RemoteError::Failed => format!("{} does not tell how to sample; {meanwhile}", remote.url()),
+                    RemoteError::Malformed(why) => {
+                        format!("the answer of {} cannot be used: {why}; {meanwhile}", remote.url())
+                    }
+                };
+                LogLine { level: LogLevel::Warn, text }
+            }
+        };
+        self.loud_enough(Some(line))
     }
 
     /// A request could not be sent.

@@ -68,6 +68,7 @@ fn examples_do_as_they_say() {
         ("rate-limit", &[get, (":path", "/"), SAMPLED], 1000..=1000, "as the caller did"),
         ("rules-with-a-rate-limit", &[get, (":path", "/checkout/pay")], 20..=20, "a second's worth"),
         ("rules-with-a-rate-limit", &[get, (":path", "/orders/7")], 0..=60, "everything else"),
+        ("jaeger-remote", &[get, (":path", "/")], 0..=60, "until it has been told"),
         ("keep", &[get, (":path", "/orders/7")], 0..=0, "nothing, at its head"),
     ];
     for (example, request, expected, why) in table {
@@ -92,4 +93,15 @@ fn the_example_keeps_what_failed_or_was_slow() {
         let exchange = plugin.handle_outcome(exchange, &end, &mut Alone);
         assert_eq!(matches!(exchange, Exchange::Recorded(_)), kept, "{code} after {ms} ms");
     }
+}
+
+#[test]
+fn the_example_asks_jaeger() {
+    let mut plugin = plugin("jaeger-remote");
+    let (id, request) = plugin.poll_sampling(1 << 60, &mut Alone).unwrap();
+    assert_eq!(request.cluster, "jaeger");
+    assert!(request.headers.contains(&(":path".to_owned(), "/sampling?service=checkout".to_owned())));
+    let all = br#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":1}}"#;
+    assert_eq!(plugin.handle_sampling_response(id, Some((200, all)), 1 << 60, &mut Alone), None);
+    assert_eq!(recorded(&mut plugin, &[(":method", "GET"), (":path", "/")], 1000), 1000);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::composite::ComposableConfig;
+use super::jaeger_remote::JaegerRemoteConfig;
 use super::keep::KeepConfig;
 use super::rate_limiting::RateLimitingConfig;
 use crate::attribute::Attribute;
@@ -125,6 +126,8 @@ pub enum SamplerConfig {
     Composite(Box<ComposableConfig>),
     /// `rate_limiting`, which is our own.
     RateLimiting(RateLimitingConfig),
+    /// `jaeger_remote/development`.
+    JaegerRemote(Box<JaegerRemoteConfig>),
 }
 
 /// The five branches of `parent_based`, with the standard's defaults filled in.

@@ -8,16 +8,16 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 /// A value and where it stands.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// How many values begin before this one; errors are listed in this order.
-    pub(super) order: u32,
+    pub(crate) order: u32,
     /// The value.
-    pub(super) value: Value,
+    pub(crate) value: Value,
 }
 
 /// A JSON value.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Number(Number),
@@ -30,14 +30,14 @@ pub(super) enum Value {
 /// A JSON number. Envoy hands a `Struct` over with every number written as a double, so 5000 and 5000.0 are the
 /// same integer here.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Number {
+pub(crate) enum Number {
     Integer(i128),
     Double(f64),
 }
 
 impl Number {
     /// The number, if it has no fractional part.
-    pub(super) fn as_integer(self) -> Option<i128> {
+    pub(crate) fn as_integer(self) -> Option<i128> {
         match self {
             Self::Integer(integer) => Some(integer),
             Self::Double(double) if double.fract() == 0.0 =>
@@ -50,7 +50,7 @@ impl Number {
     }
 
     /// The nearest double.
-    pub(super) fn as_double(self) -> f64 {
+    pub(crate) fn as_double(self) -> f64 {
         match self {
             #[expect(clippy::cast_precision_loss, reason = "a double attribute takes the nearest double")]
             Self::Integer(integer) => integer as f64,
@@ -70,7 +70,7 @@ impl fmt::Display for Number {
 }
 
 /// Parses a whole document. At most 128 levels deep, as `serde_json` limits it. Errors carry line and column.
-pub(super) fn parse(text: &[u8]) -> Result<Node, serde_json::Error> {
+pub(crate) fn parse(text: &[u8]) -> Result<Node, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let node = NodeSeed(&Cell::new(0)).deserialize(&mut deserializer)?;
     deserializer.end()?;

@@ -11,7 +11,8 @@ mod endpoint;
 mod error;
 mod exporter;
 mod instrumentation;
-mod json;
+mod jaeger_remote;
+pub(crate) mod json;
 mod keep;
 mod meshspan;
 mod ordered;
@@ -33,6 +34,7 @@ pub use composite::{
     StartAttribute,
 };
 pub use error::{ConfigError, ConfigErrors, JsonPath, Problem};
+pub use jaeger_remote::JaegerRemoteConfig;
 pub use keep::KeepConfig;
 pub use meshspan::validate_route_template;
 pub use rate_limiting::RateLimitingConfig;

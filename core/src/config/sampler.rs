@@ -2,7 +2,7 @@
 
 use super::error::Problem;
 use super::reader::{Key, Reader, built, not_yet};
-use super::{ParentBasedConfig, SamplerConfig, composite, rate_limiting};
+use super::{Clusters, ParentBasedConfig, SamplerConfig, composite, jaeger_remote, rate_limiting};
 
 /// How many samplers may stand inside one another.
 pub(super) const MOST_LEVELS: u32 = 16;
@@ -14,7 +14,7 @@ const SAMPLERS: &[Key] = &[
     built("parent_based"),
     built("composite/development"),
     built("probability/development"),
-    not_yet("jaeger_remote/development"),
+    built("jaeger_remote/development"),
     built("rate_limiting"),
     not_yet("adaptive"),
 ];
@@ -49,11 +49,12 @@ impl Default for ParentBasedConfig {
 }
 
 /// Reads a sampler; `None` if it is wrong.
-pub(super) fn read(reader: &Reader<'_>) -> Option<SamplerConfig> {
-    read_level(reader, 1)
+pub(super) fn read(reader: &Reader<'_>, clusters: &Clusters) -> Option<SamplerConfig> {
+    read_level(reader, clusters, 1)
 }
 
-fn read_level(reader: &Reader<'_>, level: u32) -> Option<SamplerConfig> {
+/// Reads a sampler inside others.
+pub(super) fn read_level(reader: &Reader<'_>, clusters: &Clusters, level: u32) -> Option<SamplerConfig> {
     if level > MOST_LEVELS {
         reader.report(Problem::TooDeep { most: MOST_LEVELS });
         return None;
@@ -65,11 +66,15 @@ fn read_level(reader: &Reader<'_>, level: u32) -> Option<SamplerConfig> {
         "trace_id_ratio_based" => Some(SamplerConfig::TraceIdRatioBased { ratio: read_ratio(&settings)? }),
         "probability/development" => Some(SamplerConfig::Probability { ratio: read_ratio(&settings)? }),
         "rate_limiting" => rate_limiting::read(&settings).map(SamplerConfig::RateLimiting),
+        "jaeger_remote/development" => {
+            let remote = jaeger_remote::read(&settings, clusters, level)?;
+            Some(SamplerConfig::JaegerRemote(Box::new(remote)))
+        }
         "composite/development" => {
             let composite = composite::read(&settings, level.saturating_add(1))?;
             Some(SamplerConfig::Composite(Box::new(composite)))
         }
-        _ => read_parent_based(&settings, level),
+        _ => read_parent_based(&settings, clusters, level),
     }
 }
 
@@ -81,7 +86,7 @@ pub(super) fn read_ratio(settings: &Reader<'_>) -> Option<f64> {
     }
 }
 
-fn read_parent_based(reader: &Reader<'_>, level: u32) -> Option<SamplerConfig> {
+fn read_parent_based(reader: &Reader<'_>, clusters: &Clusters, level: u32) -> Option<SamplerConfig> {
     let object = reader.object_or_null(PARENT_BASED_KEYS)?;
     let mut parent_based = ParentBasedConfig::default();
     let branches = [
@@ -92,7 +97,9 @@ fn read_parent_based(reader: &Reader<'_>, level: u32) -> Option<SamplerConfig> {
         ("local_parent_not_sampled", &mut parent_based.local_parent_not_sampled),
     ];
     for (key, branch) in branches {
-        if let Some(sampler) = object.optional(key).and_then(|value| read_level(&value, level.saturating_add(1))) {
+        if let Some(sampler) =
+            object.optional(key).and_then(|value| read_level(&value, clusters, level.saturating_add(1)))
+        {
             *branch = sampler;
         }
     }
@@ -183,9 +190,9 @@ mod tests {
                 "above 1",
             ),
             (
-                r#"{"jaeger_remote/development": {}}"#,
+                r#"{"jaeger_remote/development": {"endpoint": "http://x"}}"#,
                 "[\"jaeger_remote/development\"]",
-                "not yet built",
+                "\"initial_sampler\" is missing",
                 "the standard's",
             ),
             (r#"{"rate_limiting": {}}"#, ".rate_limiting", "\"spans_per_second\" is missing", "our own"),

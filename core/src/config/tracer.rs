@@ -86,7 +86,8 @@ pub(super) fn read(reader: &Reader<'_>, general: AttributeLimits, meshspan: &Mes
         .iter()
         .filter_map(|entry| read_processor(entry, &meshspan.clusters))
         .collect();
-    let sampler = object.optional("sampler").and_then(|value| sampler::read(&value)).unwrap_or_default();
+    let sampler =
+        object.optional("sampler").and_then(|value| sampler::read(&value, &meshspan.clusters)).unwrap_or_default();
     if let Some((_, settings)) =
         object.optional("id_generator").and_then(|value| value.component("id generator", ID_GENERATORS))
     {

@@ -16,8 +16,8 @@ use crate::header::pairs::Pairs;
 use crate::masking::{Masked, Masker};
 use crate::propagation::{Baggage, Extraction, Format, OutgoingContext, Propagators, TraceState};
 use crate::sampling::{
-    Change, Decision, Ended, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, Sampler, SamplerKind, SamplingInput,
-    SharedData, Verdict,
+    Change, Decision, Ended, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, RemoteSampler, Sampler, SamplerKind,
+    SamplingInput, SharedData, Verdict,
 };
 use crate::semconv;
 use crate::span::{Span, SpanAttributes, SpanKind, SpanStatus};
@@ -290,6 +290,11 @@ impl HttpTracer {
         }
         let method = shape.known_method(head.method).unwrap_or_else(|| Rc::from("HTTP"));
         OpenSpan { span_id, method, attributes, why, trace_state: None }
+    }
+
+    /// Samplers that are told from outside what to do.
+    pub fn remote_samplers(&mut self) -> &mut [RemoteSampler] {
+        &mut self.sampler.remotes
     }
 
     /// Whether streams that are not recorded may be kept in the end. Their ends have to be seen then.

@@ -9,7 +9,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::export::DropReason;
-use crate::http::tests::harness::{Setup, ended, get, request, spans_of};
+use crate::http::tests::harness::{START, Setup, attributes_under, ended, get, request, spans_of, trace_with};
 use crate::stats::{StatChange, StatKind};
 
 const MS: u64 = 1_000_000;
@@ -345,4 +345,42 @@ fn the_seed_decides_the_ids() {
     };
     assert_eq!(ids(1), ids(1));
     assert_ne!(ids(1), ids(2), "workers have seeds of their own");
+}
+
+const REMOTE: &str = r#"{"jaeger_remote/development": {"endpoint": "http://jaeger:5778",
+    "initial_sampler": {"always_off": {}}}}"#;
+
+#[test]
+fn a_remote_sampler_is_told_and_tells() {
+    let mut plugin = Setup::new("server").sampler(REMOTE).plugin();
+    let all = br#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":1}}"#;
+    let lines = get();
+    let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    let reason = |plugin: &mut Plugin| {
+        let traced = trace_with(plugin, TrafficDirection::Inbound, &lines, &ended(200));
+        traced.spans.first().map(|span| attributes_under(span, &["meshspan.sampling."]))
+    };
+    assert_eq!(reason(&mut plugin), None, "initial_sampler");
+    let (id, request) = plugin.poll_sampling(START, &mut Alone).expect("a question");
+    assert_eq!(request.cluster, "jaeger");
+    assert!(request.headers.iter().any(|(_, value)| value == "/sampling?service=unknown_service%3Aenvoy"));
+    assert_eq!(plugin.poll_sampling(START, &mut Alone), None, "one at a time");
+    let text = |line: Option<LogLine>| line.map(|line| line.text);
+    assert_eq!(
+        text(plugin.handle_sampling_response(id, None, START, &mut Alone)).as_deref(),
+        Some("http://jaeger:5778 does not tell how to sample; initial_sampler decides")
+    );
+    assert_eq!(text(plugin.handle_sampling_response(id, Some((200, b"<")), START, &mut Alone)), None, "told once");
+    assert_eq!(
+        text(plugin.handle_sampling_response(id, Some((200, all)), START, &mut Alone)).as_deref(),
+        Some("http://jaeger:5778 tells how to sample again")
+    );
+    assert_eq!(reason(&mut plugin), Some(serde_json::json!({"meshspan.sampling.sampler": "jaeger_remote"})));
+    assert_eq!(
+        text(plugin.handle_sampling_response(id, Some((200, b"{}")), START, &mut Alone)).as_deref(),
+        Some("the answer of http://jaeger:5778 cannot be used: it holds no strategy; the last answer counts on")
+    );
+    assert!(reason(&mut plugin).is_some(), "and it does");
+    assert_eq!(plugin.counters.pending(Counter::SamplingRemoteFailed), 1);
+    assert_eq!(plugin.counters.pending(Counter::SamplingRemoteMalformed), 2);
 }

@@ -5,6 +5,7 @@
 //! like any other, so every decision can be replayed.
 
 mod composite;
+mod jaeger_remote;
 mod keep;
 mod latency;
 mod otel_trace_state;
@@ -15,6 +16,7 @@ mod ratio;
 mod reason;
 mod rule;
 mod shared_data;
+mod strategy;
 mod threshold;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -22,15 +24,17 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
+pub use jaeger_remote::{RemoteError, RemoteSampler, SamplingRequest};
 pub use keep::{Ended, KeepReason, Keeper, Verdict};
 pub use otel_trace_state::{Change, KEY as OTEL_TRACE_STATE_KEY, OtelTraceState};
 pub use rate_limiter::RateLimiter;
 pub use reason::{Reason, ReasonId, SamplerKind};
 pub use rule::StartAttributes;
 pub use shared_data::{Alone, SharedData, Stored};
+pub use strategy::{PerOperation, Strategy, StrategyError};
 pub use threshold::{Randomness, Threshold};
 
-use crate::attribute::Attribute;
+use crate::attribute::{Attribute, AttributeValue};
 use crate::config::{SamplerConfig, StartAttribute};
 use crate::span::SpanKind;
 use crate::trace::{ParentDecision, TraceId};
@@ -105,11 +109,14 @@ pub struct Sampler {
     root: Node,
     reasons: ReasonList,
     limiters: Vec<RateLimiter>,
+    /// Samplers that are told from outside; to be polled.
+    pub remotes: Vec<RemoteSampler>,
 }
 
-/// What samplers that keep a rate work with.
+/// What samplers that keep a rate, or are told from outside, work with.
 struct Rates<'a> {
     limiters: &'a mut [RateLimiter],
+    remotes: &'a mut [RemoteSampler],
     shared: &'a mut dyn SharedData,
 }
 
@@ -117,6 +124,11 @@ impl Rates<'_> {
     /// Takes a token of the rate with this number.
     fn take(&mut self, rate: usize, now: u64) -> bool {
         self.limiters.get_mut(rate).is_some_and(|limiter| limiter.take(now, self.shared))
+    }
+
+    /// Asks the remote sampler with this number.
+    fn ask(&mut self, remote: usize, input: &SamplingInput<'_>) -> Option<(bool, Option<Threshold>)> {
+        self.remotes.get_mut(remote)?.decide(input, self.shared)
     }
 }
 
@@ -129,6 +141,8 @@ enum Node {
     ParentBased(Box<ParentBased>),
     Composite(Composable),
     RateLimiting(usize, ReasonId),
+    /// The number of a remote sampler, and the sampler until it has been told.
+    JaegerRemote(usize, ReasonId, Box<Node>),
 }
 
 impl Sampler {
@@ -136,19 +150,19 @@ impl Sampler {
     pub fn new(config: &SamplerConfig, resource: &[Attribute]) -> Self {
         let mut reasons = Reasons::default();
         let root = Node::new(config, resource, &mut reasons);
-        let (reasons, limiters) = reasons.finish();
-        Self { root, reasons, limiters }
+        let (reasons, limiters, remotes) = reasons.finish();
+        Self { root, reasons, limiters, remotes }
     }
 
     /// The decision for one span. Deterministic, but for samplers that keep a rate: those also ask what time it is and
     /// what other workers did.
     pub fn decide(&mut self, input: &SamplingInput<'_>, shared: &mut dyn SharedData) -> Decision {
-        self.root.decide(input, &mut Rates { limiters: &mut self.limiters, shared })
+        self.root.decide(input, &mut Rates { limiters: &mut self.limiters, remotes: &mut self.remotes, shared })
     }
 
     /// Whether decisions need the time: only where a rate is kept.
     pub fn needs_time(&self) -> bool {
-        !self.limiters.is_empty()
+        !self.limiters.is_empty() || !self.remotes.is_empty()
     }
 
     /// What a decision's reason stands for.
@@ -180,6 +194,17 @@ impl Node {
             SamplerConfig::RateLimiting(config) => {
                 Self::RateLimiting(reasons.limiter(config), reasons.here(SamplerKind::RateLimiting))
             }
+            SamplerConfig::JaegerRemote(config) => {
+                let service = resource.iter().find(|attribute| attribute.name == "service.name");
+                let service = match service.map(|attribute| &attribute.value) {
+                    Some(AttributeValue::String(name)) => name.as_str(),
+                    _ => "",
+                };
+                let reason = reasons.here(SamplerKind::JaegerRemote);
+                let remote = reasons.remote(RemoteSampler::new(config, service));
+                let initial = |reasons: &mut Reasons| Self::new(&config.initial_sampler, resource, reasons);
+                Self::JaegerRemote(remote, reason, Box::new(reasons.branch("initial_sampler".to_owned(), initial)))
+            }
             SamplerConfig::Composite(composite) => Self::Composite(Composable::new(composite, resource, reasons)),
         }
     }
@@ -193,6 +218,10 @@ impl Node {
             }
             Self::ParentBased(branches) => branches.decide(input, rates),
             Self::Composite(composable) => composable.decide(input, rates),
+            Self::JaegerRemote(remote, reason, initial) => match rates.ask(*remote, input) {
+                Some((sampled, threshold)) => Decision { sampled, threshold, reason: *reason },
+                None => initial.decide(input, rates),
+            },
             // How likely a trace was to get a token nobody knows.
             Self::RateLimiting(rate, reason) => {
                 Decision { sampled: rates.take(*rate, input.now), threshold: None, reason: *reason }
@@ -204,6 +233,7 @@ impl Node {
         match self {
             Self::AlwaysOn(_) | Self::AlwaysOff(_) | Self::TraceIdRatioBased(..) | Self::RateLimiting(..) => {}
             Self::ParentBased(branches) => branches.each_attribute(visit),
+            Self::JaegerRemote(.., initial) => initial.each_attribute(visit),
             Self::Composite(composable) => composable.each_attribute(visit),
         }
     }

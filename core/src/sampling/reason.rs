@@ -1,5 +1,6 @@
 //! Why a decision fell as it did: which sampler made it, and the way through the configured tree to that sampler.
 
+use super::jaeger_remote::RemoteSampler;
 use super::rate_limiter::RateLimiter;
 use crate::config::RateLimitingConfig;
 
@@ -20,6 +21,8 @@ pub enum SamplerKind {
     RuleBased,
     /// `rate_limiting`.
     RateLimiting,
+    /// `jaeger_remote/development`, once it has been told.
+    JaegerRemote,
     /// `distribution.meshspan.keep`, which overrules the others in the end.
     Keep,
 }
@@ -34,6 +37,7 @@ impl SamplerKind {
         Self::ParentThreshold,
         Self::RuleBased,
         Self::RateLimiting,
+        Self::JaegerRemote,
         Self::Keep,
     ];
 
@@ -50,6 +54,7 @@ impl SamplerKind {
             Self::ParentThreshold => "parent_threshold",
             Self::RuleBased => "rule_based",
             Self::RateLimiting => "rate_limiting",
+            Self::JaegerRemote => "jaeger_remote",
             Self::Keep => "keep",
         }
     }
@@ -75,7 +80,8 @@ pub(super) struct Reasons {
     list: Vec<Reason>,
     path: Vec<String>,
     /// The rates that samplers keep.
-    pub(super) limiters: Vec<RateLimiter>,
+    limiters: Vec<RateLimiter>,
+    remotes: Vec<RemoteSampler>,
 }
 
 impl Reasons {
@@ -106,9 +112,15 @@ impl Reasons {
         built
     }
 
-    /// All places, by number, and all rates, by theirs.
-    pub(super) fn finish(self) -> (ReasonList, Vec<RateLimiter>) {
-        (ReasonList(self.list), self.limiters)
+    /// The number of a remote sampler.
+    pub(super) fn remote(&mut self, remote: RemoteSampler) -> usize {
+        self.remotes.push(remote);
+        self.remotes.len().saturating_sub(1)
+    }
+
+    /// All places, by number, and all rates and remote samplers, by theirs.
+    pub(super) fn finish(self) -> (ReasonList, Vec<RateLimiter>, Vec<RemoteSampler>) {
+        (ReasonList(self.list), self.limiters, self.remotes)
     }
 }
 
