@@ -121,17 +121,13 @@ impl Plugin {
 
     /// Takes over the request's header lines, as the host serialized them, of a stream that may be kept in the end. For
     /// any other this does nothing.
-    #[must_use]
-    pub fn hold(&mut self, exchange: Exchange, head: Vec<u8>) -> Exchange {
-        match (exchange, &mut self.tracer) {
-            (Exchange::Pending(pending), Some(tracer)) => {
-                tracer.hold(pending, head, &mut self.counters).map_or(Exchange::NotRecorded, Exchange::Pending)
-            }
-            (exchange, _) => exchange,
+    pub fn hold(&mut self, exchange: &mut Exchange, head: Vec<u8>) {
+        if let (Exchange::Pending(pending), Some(tracer)) = (exchange, &mut self.tracer) {
+            tracer.hold(pending, head, &mut self.counters);
         }
     }
 
-    /// Decides about a stream that is complete and may be kept. What comes back is recorded, or not; see
+    /// Takes note of how a stream ended that is not recorded, and decides whether it is kept. What comes back is recorded, or not; see
     /// [`HttpTracer::handle_outcome`] for what is read of `end`. For any other stream this does nothing.
     #[must_use]
     pub fn handle_outcome(&mut self, exchange: Exchange, end: &StreamEnd<'_>, shared: &mut dyn SharedData) -> Exchange {

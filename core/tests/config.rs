@@ -169,7 +169,7 @@ fn answers_about_the_tracer() {
             ),
         ),
         ("a ratio out of range", &sampler(r#"{"parent_based": {"root": {"trace_id_ratio_based": {"ratio": 10}}}}"#)),
-        ("a sampler of a later version", &sampler(r#"{"adaptive": {}}"#)),
+        ("an aim", &sampler(r#"{"adaptive": {"floor": 0.5, "ceiling": 1.5}}"#)),
         ("a sampler's name alone", &sampler(r#""always_on""#)),
         (
             "rules",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use meshspan_core::config::Config;
+use meshspan_core::header::pairs;
 use meshspan_core::http::{Exchange, RequestHead, StreamEnd, TrafficDirection};
 use meshspan_core::plugin::Plugin;
 use meshspan_core::resource::NodeFacts;
@@ -68,6 +69,8 @@ fn examples_do_as_they_say() {
         ("rate-limit", &[get, (":path", "/"), SAMPLED], 1000..=1000, "as the caller did"),
         ("rules-with-a-rate-limit", &[get, (":path", "/checkout/pay")], 20..=20, "a second's worth"),
         ("rules-with-a-rate-limit", &[get, (":path", "/orders/7")], 0..=60, "everything else"),
+        ("adaptive", &[get, (":path", "/")], 200..=200, "its hard cap, before anything is known"),
+        ("adaptive", &[get, (":path", "/"), NOT_SAMPLED], 0..=0, "as the caller did"),
         ("jaeger-remote", &[get, (":path", "/")], 0..=60, "until it has been told"),
         ("keep", &[get, (":path", "/orders/7")], 0..=0, "nothing, at its head"),
     ];
@@ -87,7 +90,8 @@ fn the_example_keeps_what_failed_or_was_slow() {
     for (code, ms, kept) in [(200, 10, false), (503, 10, true), (200, 1_001, true), (404, 1_000, false)] {
         let lines: [(&[u8], &[u8]); 2] = [(b":method", b"GET"), (b":path", b"/orders/7")];
         let head = RequestHead::collect(lines.into_iter(), false);
-        let (exchange, _) = plugin.handle_request_headers(&head, TrafficDirection::Inbound, None).unwrap();
+        let (mut exchange, _) = plugin.handle_request_headers(&head, TrafficDirection::Inbound, None).unwrap();
+        plugin.hold(&mut exchange, pairs::serialize(lines.into_iter()).unwrap());
         let (start, duration) = (Some(1 << 60), Some(ms * 1_000_000));
         let end = StreamEnd { start, duration, response_code: Some(code), ..StreamEnd::default() };
         let exchange = plugin.handle_outcome(exchange, &end, &mut Alone);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::adaptive::AdaptiveConfig;
 use super::composite::ComposableConfig;
 use super::jaeger_remote::JaegerRemoteConfig;
 use super::keep::KeepConfig;
@@ -126,6 +127,8 @@ pub enum SamplerConfig {
     Composite(Box<ComposableConfig>),
     /// `rate_limiting`, which is our own.
     RateLimiting(RateLimitingConfig),
+    /// `adaptive`, which is our own.
+    Adaptive(AdaptiveConfig),
     /// `jaeger_remote/development`.
     JaegerRemote(Box<JaegerRemoteConfig>),
 }

@@ -1,5 +1,6 @@
 //! `composite/development`: samplers that state a threshold, put together by rules.
 
+use super::adaptive::{self, AdaptiveConfig};
 use super::error::{Problem, nearest};
 use super::rate_limiting::{self, RateLimitingConfig};
 use super::reader::{Key, Reader, built, not_offered};
@@ -25,6 +26,8 @@ pub enum ComposableConfig {
     },
     /// `rate_limiting`, which is our own.
     RateLimiting(RateLimitingConfig),
+    /// `adaptive`, which is our own.
+    Adaptive(AdaptiveConfig),
     /// `rule_based`: the first rule that matches decides. No rule at all: nothing is sampled.
     RuleBased {
         /// In order.
@@ -154,6 +157,7 @@ const SAMPLERS: &[Key] = &[
     built("parent_threshold"),
     built("rule_based"),
     built("rate_limiting"),
+    built("adaptive"),
     not_offered(
         "always_record",
         "a span that is recorded and not sampled is never exported; \
@@ -198,6 +202,7 @@ pub(super) fn read(reader: &Reader<'_>, level: u32) -> Option<ComposableConfig> 
         "always_on" => settings.object_or_null(&[]).map(|_| ComposableConfig::AlwaysOn),
         "always_off" => settings.object_or_null(&[]).map(|_| ComposableConfig::AlwaysOff),
         "probability" => Some(ComposableConfig::Probability { ratio: read_ratio(&settings)? }),
+        "adaptive" => adaptive::read(&settings).map(ComposableConfig::Adaptive),
         "rate_limiting" => rate_limiting::read(&settings).map(ComposableConfig::RateLimiting),
         "parent_threshold" => {
             let object = settings.object(PARENT_THRESHOLD_KEYS)?;

@@ -5,6 +5,7 @@
 //! OpenTelemetry specification. The schema lets unknown keys stand at the top; here they are errors everywhere,
 //! because a mistyped key that is silently ignored is worse than a refused configuration.
 
+mod adaptive;
 mod checked;
 mod composite;
 mod endpoint;
@@ -28,6 +29,7 @@ mod testing;
 mod token;
 mod tracer;
 
+pub use adaptive::AdaptiveConfig;
 pub use checked::*;
 pub use composite::{
     AttributePatternsConfig, AttributeValuesConfig, ComposableConfig, RuleConfig, SpanKindConfig, SpanParentConfig,

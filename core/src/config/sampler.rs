@@ -1,8 +1,8 @@
 //! `tracer_provider.sampler`.
 
 use super::error::Problem;
-use super::reader::{Key, Reader, built, not_yet};
-use super::{Clusters, ParentBasedConfig, SamplerConfig, composite, jaeger_remote, rate_limiting};
+use super::reader::{Key, Reader, built};
+use super::{Clusters, ParentBasedConfig, SamplerConfig, adaptive, composite, jaeger_remote, rate_limiting};
 
 /// How many samplers may stand inside one another.
 pub(super) const MOST_LEVELS: u32 = 16;
@@ -16,7 +16,7 @@ const SAMPLERS: &[Key] = &[
     built("probability/development"),
     built("jaeger_remote/development"),
     built("rate_limiting"),
-    not_yet("adaptive"),
+    built("adaptive"),
 ];
 
 const RATIO_KEYS: &[Key] = &[built("ratio")];
@@ -66,6 +66,7 @@ pub(super) fn read_level(reader: &Reader<'_>, clusters: &Clusters, level: u32) -
         "trace_id_ratio_based" => Some(SamplerConfig::TraceIdRatioBased { ratio: read_ratio(&settings)? }),
         "probability/development" => Some(SamplerConfig::Probability { ratio: read_ratio(&settings)? }),
         "rate_limiting" => rate_limiting::read(&settings).map(SamplerConfig::RateLimiting),
+        "adaptive" => adaptive::read(&settings).map(SamplerConfig::Adaptive),
         "jaeger_remote/development" => {
             let remote = jaeger_remote::read(&settings, clusters, level)?;
             Some(SamplerConfig::JaegerRemote(Box::new(remote)))
@@ -196,7 +197,7 @@ mod tests {
                 "the standard's",
             ),
             (r#"{"rate_limiting": {}}"#, ".rate_limiting", "\"spans_per_second\" is missing", "our own"),
-            (r#"{"adaptive": null}"#, ".adaptive", "not yet built", "our own, and null is its configuration"),
+            (r#"{"adaptive": null}"#, ".adaptive", "\"traces_per_second\" is missing", "our own"),
             (r#"{"xray": {}}"#, ".xray", "no such sampler", "a vendor's"),
             ("null", "", "names the sampler", "null"),
             (r#""always_on""#, "", "names the sampler", "a word"),

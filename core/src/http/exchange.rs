@@ -13,22 +13,24 @@ use std::rc::Rc;
 pub enum Exchange {
     /// Nothing is recorded.
     NotRecorded,
-    /// Nothing is recorded, but how the stream ends may yet make it worth keeping.
+    /// Nothing is recorded, but it matters how the stream ends.
     Pending(Box<Pending>),
     /// One or two spans are being recorded.
     Recorded(Box<Recorded>),
 }
 
-/// An exchange that was not sampled and may be kept in the end. What its spans would say is not encoded before that: the
-/// request's header lines are held as the host gave them.
+/// An exchange that was not sampled, and whose end matters all the same: it may be kept, or a sampler wants to know. What
+/// its spans would say is not encoded before that: the request's header lines are held as the host gave them.
 #[derive(Clone, Debug)]
 pub struct Pending {
     /// All but the spans.
     pub(super) recorded: Recorded,
+    /// Which sampler decided.
+    pub(super) reason: ReasonId,
     pub(super) server: Option<SpanId>,
     pub(super) client: Option<SpanId>,
-    /// The request's header lines, serialized.
-    pub(super) head: Vec<u8>,
+    /// The request's header lines, serialized, where the stream may be kept.
+    pub(super) head: Option<Vec<u8>>,
 }
 
 /// Why a span is there.

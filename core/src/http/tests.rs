@@ -2,6 +2,7 @@
 
 pub(crate) mod harness;
 
+mod adaptive;
 mod attributes;
 mod endings;
 mod keep;

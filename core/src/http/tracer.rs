@@ -241,11 +241,14 @@ impl HttpTracer {
         };
         let (server, client) = (open(plan.server(), &self.server), open(plan.client(), &self.client));
         let is_recorded = server.is_some() || client.is_some();
-        if !is_recorded && self.keeper.is_none() {
+        let Some(outer) = plan.server().or(plan.client()) else { return (Exchange::NotRecorded, edits) };
+        let reason = outer.decision.reason;
+        let is_watched = self.sampler.wants_end(reason);
+        if !is_recorded && self.keeper.is_none() && !is_watched {
             counters.increment(Counter::SpansNotSampled);
             return (Exchange::NotRecorded, edits);
         }
-        let needs_route = is_recorded || self.keeper.as_ref().is_some_and(Keeper::needs_route);
+        let needs_route = is_recorded || is_watched || self.keeper.as_ref().is_some_and(Keeper::needs_route);
         let recorded = Recorded {
             trace_id,
             trace_flags: if is_recorded { flags::SAMPLED } else { 0 } | if random { flags::RANDOM } else { 0 },
@@ -265,9 +268,10 @@ impl HttpTracer {
         let span_id = |planned: Planned| planned.span_id;
         let pending = Pending {
             recorded,
+            reason,
             server: plan.server().map(span_id),
             client: plan.client().map(span_id),
-            head: Vec::new(),
+            head: None,
         };
         (Exchange::Pending(Box::new(pending)), edits)
     }
@@ -297,37 +301,31 @@ impl HttpTracer {
         &mut self.sampler.remotes
     }
 
-    /// Whether streams that are not recorded may be kept in the end. Their ends have to be seen then.
-    pub fn keeps(&self) -> bool {
-        self.keeper.is_some()
-    }
-
     /// Whether the route's name has to be known at the end of a stream that is not recorded.
     pub fn keep_needs_route(&self) -> bool {
         self.keeper.as_ref().is_some_and(Keeper::needs_route)
     }
 
-    /// Takes over the request's header lines, serialized, of a stream that may be kept. `None` when there is no room for
-    /// them: the stream will not be kept.
-    pub fn hold(&mut self, mut pending: Box<Pending>, head: Vec<u8>, counters: &mut Counters) -> Option<Box<Pending>> {
-        if !self.keeper.as_mut().is_some_and(|keeper| keeper.hold(head.len())) {
+    /// Takes over the request's header lines, serialized, of a stream that may be kept. Where there is no room for them it
+    /// will not be.
+    pub fn hold(&mut self, pending: &mut Pending, head: Vec<u8>, counters: &mut Counters) {
+        let Some(keeper) = &mut self.keeper else { return };
+        if keeper.hold(head.len()) {
+            pending.head = Some(head);
+        } else {
             counters.increment(Counter::KeepNoRoom);
-            counters.increment(Counter::SpansNotSampled);
-            return None;
         }
-        pending.head = head;
-        Some(pending)
     }
 
     /// Gives up a stream that might have been kept.
     pub fn release(&mut self, pending: &Pending, counters: &mut Counters) {
         counters.increment(Counter::SpansNotSampled);
         if let Some(keeper) = &mut self.keeper {
-            keeper.release(pending.head.len());
+            keeper.release(pending.head.as_ref().map_or(0, Vec::len));
         }
     }
 
-    /// Decides whether a stream that was not sampled and has ended is recorded after all. Of `end` this reads the code,
+    /// Takes note of how a stream ended that was not sampled, and decides whether it is recorded after all. Of `end` this reads the code,
     /// the gRPC status, the flags, the protocol, the start, the duration, and the route's name where
     /// [`keep_needs_route`](Self::keep_needs_route) asks for it.
     pub fn handle_outcome(
@@ -337,10 +335,17 @@ impl HttpTracer {
         shared: &mut dyn SharedData,
         counters: &mut Counters,
     ) -> Option<Box<Recorded>> {
-        let keeper = self.keeper.as_mut()?;
-        keeper.release(pending.head.len());
         let shape = if pending.server.is_some() { &self.server } else { &self.client };
-        let verdict = keeper.decide(&ended(shape, &pending.recorded, end), shared);
+        let ended = ended(shape, &pending.recorded, end);
+        let template = pending.recorded.route.as_deref().unwrap_or_default();
+        self.sampler.observe(pending.reason, template.as_bytes(), ended.failed, ended.now);
+        let verdict = match (&mut self.keeper, &pending.head) {
+            (Some(keeper), Some(head)) => {
+                keeper.release(head.len());
+                keeper.decide(&ended, shared)
+            }
+            _ => Verdict::Drop,
+        };
         if verdict != Verdict::Drop {
             counters.increment_decision(SamplerKind::Keep, verdict != Verdict::OverBudget);
         }
@@ -348,7 +353,7 @@ impl HttpTracer {
             counters.increment(Counter::SpansNotSampled);
             return None;
         };
-        let Some(lines) = Pairs::parse(&pending.head) else {
+        let Some(lines) = Pairs::parse(pending.head.as_deref().unwrap_or_default()) else {
             counters.increment(Counter::HeaderMapsMalformed);
             counters.increment(Counter::SpansNotSampled);
             return None;
@@ -377,11 +382,16 @@ impl HttpTracer {
     ) {
         let mut recorded = recorded;
         let (server, client) = (recorded.server.take(), recorded.client.take());
-        let sampled = |open: &OpenSpan| matches!(open.why, Why::Sampled(_));
-        if let Some(keeper) = self.keeper.as_mut().filter(|_| server.as_ref().or(client.as_ref()).is_some_and(sampled))
+        if let Some(Why::Sampled(reason)) = server.as_ref().or(client.as_ref()).map(|outer| outer.why)
+            && (self.keeper.is_some() || self.sampler.wants_end(reason))
         {
             let shape = if server.is_some() { &self.server } else { &self.client };
-            keeper.observe(&ended(shape, &recorded, end));
+            let ended = ended(shape, &recorded, end);
+            let template = recorded.route.as_deref().unwrap_or_default();
+            self.sampler.observe(reason, template.as_bytes(), ended.failed, ended.now);
+            if let Some(keeper) = &mut self.keeper {
+                keeper.observe(&ended);
+            }
         }
         // A template of ours, or the name of Envoy's route where that looks like one.
         let envoy_route = Some(end.route_name).filter(|name| looks_like_template(name));

@@ -19,6 +19,8 @@ pub(super) enum Composable {
     ParentThreshold(Box<Composable>, ReasonId),
     /// `rate_limiting`: the number of its rate.
     RateLimiting(usize, ReasonId),
+    /// `adaptive`: its number.
+    Adaptive(usize, ReasonId),
     /// `rule_based`, and the reason where no rule matches.
     RuleBased(Vec<Rule>, ReasonId),
 }
@@ -44,6 +46,9 @@ impl Composable {
             }
             ComposableConfig::RateLimiting(config) => {
                 Self::RateLimiting(reasons.limiter(config), reasons.here(SamplerKind::RateLimiting))
+            }
+            ComposableConfig::Adaptive(config) => {
+                Self::Adaptive(reasons.adaptive(config), reasons.here(SamplerKind::Adaptive))
             }
             ComposableConfig::ParentThreshold { root } => {
                 let reason = reasons.here(SamplerKind::ParentThreshold);
@@ -76,6 +81,11 @@ impl Composable {
             Self::Fixed(threshold, reason) => {
                 Intent { threshold: *threshold, reliable: threshold.is_some(), reason: *reason }
             }
+            Self::Adaptive(adaptive, reason) => {
+                let (sampled, known) = rates.adapt(*adaptive, input);
+                let threshold = known.or(sampled.then_some(Threshold::ALWAYS));
+                Intent { threshold, reliable: known.is_some(), reason: *reason }
+            }
             // How likely a trace was to get a token nobody knows.
             Self::RateLimiting(rate, reason) => {
                 let threshold = rates.take(*rate, input.now).then_some(Threshold::ALWAYS);
@@ -99,7 +109,7 @@ impl Composable {
     /// Calls `visit` with each attribute that a rule asks for.
     pub(super) fn each_attribute(&self, visit: &mut dyn FnMut(&StartAttribute)) {
         match self {
-            Self::Fixed(..) | Self::RateLimiting(..) => {}
+            Self::Fixed(..) | Self::RateLimiting(..) | Self::Adaptive(..) => {}
             Self::ParentThreshold(root, _) => root.each_attribute(visit),
             Self::RuleBased(rules, _) => {
                 for rule in rules {

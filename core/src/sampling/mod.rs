@@ -4,7 +4,9 @@
 //! the trace id, what the parent said, and the attributes that it asks for. Time and what the workers share are arguments
 //! like any other, so every decision can be replayed.
 
+mod adaptive;
 mod composite;
+mod control;
 mod jaeger_remote;
 mod keep;
 mod latency;
@@ -38,6 +40,7 @@ use crate::attribute::{Attribute, AttributeValue};
 use crate::config::{SamplerConfig, StartAttribute};
 use crate::span::SpanKind;
 use crate::trace::{ParentDecision, TraceId};
+use adaptive::Adaptive;
 use composite::Composable;
 use parent_based::ParentBased;
 use ratio::TraceIdRatioBased;
@@ -111,12 +114,14 @@ pub struct Sampler {
     limiters: Vec<RateLimiter>,
     /// Samplers that are told from outside; to be polled.
     pub remotes: Vec<RemoteSampler>,
+    adaptive: Vec<Adaptive>,
 }
 
 /// What samplers that keep a rate, or are told from outside, work with.
 struct Rates<'a> {
     limiters: &'a mut [RateLimiter],
     remotes: &'a mut [RemoteSampler],
+    adaptive: &'a mut [Adaptive],
     shared: &'a mut dyn SharedData,
 }
 
@@ -124,6 +129,11 @@ impl Rates<'_> {
     /// Takes a token of the rate with this number.
     fn take(&mut self, rate: usize, now: u64) -> bool {
         self.limiters.get_mut(rate).is_some_and(|limiter| limiter.take(now, self.shared))
+    }
+
+    /// Asks the adaptive sampler with this number.
+    fn adapt(&mut self, adaptive: usize, input: &SamplingInput<'_>) -> (bool, Option<Threshold>) {
+        self.adaptive.get_mut(adaptive).map_or((false, None), |adaptive| adaptive.decide(input, self.shared))
     }
 
     /// Asks the remote sampler with this number.
@@ -141,6 +151,8 @@ enum Node {
     ParentBased(Box<ParentBased>),
     Composite(Composable),
     RateLimiting(usize, ReasonId),
+    /// The number of an adaptive sampler.
+    Adaptive(usize, ReasonId),
     /// The number of a remote sampler, and the sampler until it has been told.
     JaegerRemote(usize, ReasonId, Box<Node>),
 }
@@ -150,19 +162,40 @@ impl Sampler {
     pub fn new(config: &SamplerConfig, resource: &[Attribute]) -> Self {
         let mut reasons = Reasons::default();
         let root = Node::new(config, resource, &mut reasons);
-        let (reasons, limiters, remotes) = reasons.finish();
-        Self { root, reasons, limiters, remotes }
+        let (reasons, limiters, remotes, adaptive) = reasons.finish();
+        Self { root, reasons, limiters, remotes, adaptive }
     }
 
     /// The decision for one span. Deterministic, but for samplers that keep a rate: those also ask what time it is and
     /// what other workers did.
     pub fn decide(&mut self, input: &SamplingInput<'_>, shared: &mut dyn SharedData) -> Decision {
-        self.root.decide(input, &mut Rates { limiters: &mut self.limiters, remotes: &mut self.remotes, shared })
+        self.root.decide(
+            input,
+            &mut Rates {
+                limiters: &mut self.limiters,
+                remotes: &mut self.remotes,
+                adaptive: &mut self.adaptive,
+                shared,
+            },
+        )
     }
 
     /// Whether decisions need the time: only where a rate is kept.
     pub fn needs_time(&self) -> bool {
-        !self.limiters.is_empty() || !self.remotes.is_empty()
+        !(self.limiters.is_empty() && self.remotes.is_empty() && self.adaptive.is_empty())
+    }
+
+    /// Whether the sampler that decided wants to know how the stream ends.
+    pub fn wants_end(&self, reason: ReasonId) -> bool {
+        !self.adaptive.is_empty() && self.reason(reason).is_some_and(|reason| reason.adaptive.is_some())
+    }
+
+    /// Takes note of how a stream ended: the route's template, whether it failed, and the time, ns since the Unix epoch.
+    pub fn observe(&mut self, reason: ReasonId, route: &[u8], failed: bool, now: u64) {
+        let adaptive = self.reasons.get(reason).and_then(|reason| reason.adaptive);
+        if let Some(adaptive) = adaptive.and_then(|adaptive| self.adaptive.get_mut(adaptive)) {
+            adaptive.observe(route, failed, now);
+        }
     }
 
     /// What a decision's reason stands for.
@@ -194,6 +227,9 @@ impl Node {
             SamplerConfig::RateLimiting(config) => {
                 Self::RateLimiting(reasons.limiter(config), reasons.here(SamplerKind::RateLimiting))
             }
+            SamplerConfig::Adaptive(config) => {
+                Self::Adaptive(reasons.adaptive(config), reasons.here(SamplerKind::Adaptive))
+            }
             SamplerConfig::JaegerRemote(config) => {
                 let service = resource.iter().find(|attribute| attribute.name == "service.name");
                 let service = match service.map(|attribute| &attribute.value) {
@@ -218,6 +254,10 @@ impl Node {
             }
             Self::ParentBased(branches) => branches.decide(input, rates),
             Self::Composite(composable) => composable.decide(input, rates),
+            Self::Adaptive(adaptive, reason) => {
+                let (sampled, threshold) = rates.adapt(*adaptive, input);
+                Decision { sampled, threshold, reason: *reason }
+            }
             Self::JaegerRemote(remote, reason, initial) => match rates.ask(*remote, input) {
                 Some((sampled, threshold)) => Decision { sampled, threshold, reason: *reason },
                 None => initial.decide(input, rates),
@@ -231,7 +271,11 @@ impl Node {
 
     fn each_attribute(&self, visit: &mut dyn FnMut(&StartAttribute)) {
         match self {
-            Self::AlwaysOn(_) | Self::AlwaysOff(_) | Self::TraceIdRatioBased(..) | Self::RateLimiting(..) => {}
+            Self::AlwaysOn(_)
+            | Self::AlwaysOff(_)
+            | Self::TraceIdRatioBased(..)
+            | Self::RateLimiting(..)
+            | Self::Adaptive(..) => {}
             Self::ParentBased(branches) => branches.each_attribute(visit),
             Self::JaegerRemote(.., initial) => initial.each_attribute(visit),
             Self::Composite(composable) => composable.each_attribute(visit),

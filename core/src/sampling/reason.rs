@@ -1,8 +1,9 @@
 //! Why a decision fell as it did: which sampler made it, and the way through the configured tree to that sampler.
 
+use super::adaptive::Adaptive;
 use super::jaeger_remote::RemoteSampler;
 use super::rate_limiter::RateLimiter;
-use crate::config::RateLimitingConfig;
+use crate::config::{AdaptiveConfig, RateLimitingConfig};
 
 /// The kinds of samplers that decide. A closed set, so that counts by it are bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum SamplerKind {
     RuleBased,
     /// `rate_limiting`.
     RateLimiting,
+    /// `adaptive`.
+    Adaptive,
     /// `jaeger_remote/development`, once it has been told.
     JaegerRemote,
     /// `distribution.meshspan.keep`, which overrules the others in the end.
@@ -37,6 +40,7 @@ impl SamplerKind {
         Self::ParentThreshold,
         Self::RuleBased,
         Self::RateLimiting,
+        Self::Adaptive,
         Self::JaegerRemote,
         Self::Keep,
     ];
@@ -54,6 +58,7 @@ impl SamplerKind {
             Self::ParentThreshold => "parent_threshold",
             Self::RuleBased => "rule_based",
             Self::RateLimiting => "rate_limiting",
+            Self::Adaptive => "adaptive",
             Self::JaegerRemote => "jaeger_remote",
             Self::Keep => "keep",
         }
@@ -72,6 +77,8 @@ pub struct Reason {
     /// The branches and rules that led to it, from the outermost, such as `root.rules[2]`; rules count from 0. Empty
     /// where there was no choice.
     pub rule: String,
+    /// The number of the adaptive sampler that decided.
+    pub(super) adaptive: Option<usize>,
 }
 
 /// Numbers the places of a tree while it is built.
@@ -82,6 +89,7 @@ pub(super) struct Reasons {
     /// The rates that samplers keep.
     limiters: Vec<RateLimiter>,
     remotes: Vec<RemoteSampler>,
+    adaptive: Vec<Adaptive>,
 }
 
 impl Reasons {
@@ -89,7 +97,9 @@ impl Reasons {
     pub(super) fn here(&mut self, sampler: SamplerKind) -> ReasonId {
         let id = u16::try_from(self.list.len()).ok();
         if id.is_some() {
-            self.list.push(Reason { sampler, rule: self.path.join(".") });
+            // An adaptive sampler has its number just before its place.
+            let adaptive = self.adaptive.len().checked_sub(1).filter(|_| sampler == SamplerKind::Adaptive);
+            self.list.push(Reason { sampler, rule: self.path.join("."), adaptive });
         }
         ReasonId(id.unwrap_or(u16::MAX))
     }
@@ -118,9 +128,17 @@ impl Reasons {
         self.remotes.len().saturating_sub(1)
     }
 
-    /// All places, by number, and all rates and remote samplers, by theirs.
-    pub(super) fn finish(self) -> (ReasonList, Vec<RateLimiter>, Vec<RemoteSampler>) {
-        (ReasonList(self.list), self.limiters, self.remotes)
+    /// The number of the adaptive sampler that is being built.
+    pub(super) fn adaptive(&mut self, config: &AdaptiveConfig) -> usize {
+        // The same place in the same configuration, in whichever worker: the same aim.
+        let key = format!("meshspan.adaptive.{}.{}", self.path.join("."), config.traces_per_second);
+        self.adaptive.push(Adaptive::new(config, key));
+        self.adaptive.len().saturating_sub(1)
+    }
+
+    /// All places, by number; and all rates, remote and adaptive samplers, by theirs.
+    pub(super) fn finish(self) -> (ReasonList, Vec<RateLimiter>, Vec<RemoteSampler>, Vec<Adaptive>) {
+        (ReasonList(self.list), self.limiters, self.remotes, self.adaptive)
     }
 }
 

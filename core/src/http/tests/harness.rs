@@ -178,7 +178,8 @@ pub(crate) fn ended_exchange(
     lines: &[HeaderLine<'_>],
     end: &StreamEnd<'_>,
 ) -> Exchange {
-    let exchange = plugin.hold(exchange, pairs::serialize(lines.iter().copied()).expect("short lines"));
+    let mut exchange = exchange;
+    plugin.hold(&mut exchange, pairs::serialize(lines.iter().copied()).expect("short lines"));
     plugin.handle_outcome(exchange, end, &mut Alone)
 }
 
