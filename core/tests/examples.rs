@@ -72,6 +72,13 @@ fn examples_do_as_they_say() {
         ("adaptive", &[get, (":path", "/")], 200..=200, "its hard cap, before anything is known"),
         ("adaptive", &[get, (":path", "/"), NOT_SAMPLED], 0..=0, "as the caller did"),
         ("jaeger-remote", &[get, (":path", "/")], 0..=60, "until it has been told"),
+        (
+            "force",
+            &[get, (":path", "/"), ("x-envoy-force-trace", "true"), ("x-envoy-internal", "true")],
+            10..=30,
+            "a burst",
+        ),
+        ("force", &[get, (":path", "/"), ("x-envoy-force-trace", "true")], 0..=20, "from somebody"),
         ("keep", &[get, (":path", "/orders/7")], 0..=0, "nothing, at its head"),
     ];
     for (example, request, expected, why) in table {

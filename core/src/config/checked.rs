@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::adaptive::AdaptiveConfig;
 use super::composite::ComposableConfig;
+use super::force::ForceConfig;
 use super::jaeger_remote::JaegerRemoteConfig;
 use super::keep::KeepConfig;
 use super::rate_limiting::RateLimitingConfig;
@@ -269,6 +270,8 @@ pub struct MeshspanConfig {
     pub limits: LimitsConfig,
     /// `keep`.
     pub keep: Option<KeepConfig>,
+    /// `force`.
+    pub force: Option<ForceConfig>,
     /// `baggage_attributes`: baggage keys that become span attributes `baggage.KEY`.
     pub baggage_attributes: Vec<String>,
 }

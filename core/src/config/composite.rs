@@ -254,7 +254,8 @@ fn read_patterns(reader: &Reader<'_>) -> Option<AttributePatternsConfig> {
     Some(AttributePatternsConfig { key: key?, included, excluded })
 }
 
-fn read_pattern(reader: &Reader<'_>) -> Option<String> {
+/// A text with wildcards.
+pub(super) fn read_pattern(reader: &Reader<'_>) -> Option<String> {
     let pattern = reader.text()?;
     if pattern.len() > MOST_PATTERN_BYTES {
         reader.report_malformed(format!("a pattern of at most {MOST_PATTERN_BYTES} bytes"));

@@ -8,7 +8,7 @@ use super::error::{Problem, nearest, quote};
 use super::ordered::unique;
 use super::reader::{Key, Object, Reader, built, not_yet};
 use super::token::is_token;
-use super::{Clusters, Inject, LimitsConfig, MeshspanConfig, Role, keep};
+use super::{Clusters, Inject, LimitsConfig, MeshspanConfig, Role, force, keep};
 
 const NAME: &str = "meshspan";
 
@@ -20,6 +20,7 @@ const KEYS: &[Key] = &[
     built("limits"),
     built("baggage_attributes"),
     built("keep"),
+    built("force"),
     not_yet("masking"),
     not_yet("metrics"),
     not_yet("logs"),
@@ -60,6 +61,7 @@ impl Default for MeshspanConfig {
             inject: Inject::Headers,
             limits: LimitsConfig::default(),
             keep: None,
+            force: None,
             baggage_attributes: Vec::new(),
         }
     }
@@ -95,6 +97,7 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
         inject: object.nullable("inject").and_then(|inject| inject.one_of(INJECTS)).unwrap_or(Inject::Headers),
         limits: object.nullable("limits").map(|limits| read_limits(&limits)).unwrap_or_default(),
         keep: object.nullable("keep").and_then(|keep| keep::read(&keep)),
+        force: object.nullable("force").and_then(|force| force::read(&force)),
         baggage_attributes: object
             .nullable("baggage_attributes")
             .map(|keys| read_baggage_keys(&keys))

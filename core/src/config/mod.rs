@@ -11,6 +11,7 @@ mod composite;
 mod endpoint;
 mod error;
 mod exporter;
+mod force;
 mod instrumentation;
 mod jaeger_remote;
 pub(crate) mod json;
@@ -36,6 +37,7 @@ pub use composite::{
     StartAttribute,
 };
 pub use error::{ConfigError, ConfigErrors, JsonPath, Problem};
+pub use force::{ForceConfig, ForceKind};
 pub use jaeger_remote::JaegerRemoteConfig;
 pub use keep::KeepConfig;
 pub use meshspan::validate_route_template;

@@ -2,6 +2,7 @@
 
 use super::ResponseFlags;
 use super::request::Tunnel;
+use crate::config::ForceKind;
 use crate::header::HeaderLine;
 use crate::sampling::{KeepReason, ReasonId};
 use crate::span::SpanAttributes;
@@ -38,6 +39,8 @@ pub struct Pending {
 pub(super) enum Why {
     /// A sampler decided so at the head.
     Sampled(ReasonId),
+    /// The request asked for it.
+    Forced(ForceKind),
     /// It was kept in the end, and stands for so many streams.
     Kept(KeepReason, u64),
 }

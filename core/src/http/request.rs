@@ -15,6 +15,14 @@ pub struct RequestHead<'a> {
     forwarded_proto: &'a [u8],
     pub(super) user_agent: Option<&'a [u8]>,
     content_type: &'a [u8],
+    /// Whether there is an `x-envoy-force-trace`.
+    pub(super) force_trace: bool,
+    /// `jaeger-debug-id`
+    pub(super) debug_id: Option<&'a [u8]>,
+    /// What Envoy writes where it judges a request to be internal, and takes away elsewhere.
+    pub(super) internal: bool,
+    /// The URI in the peer's certificate; empty where nobody asks.
+    pub(super) identity: &'a [u8],
     /// Whether the request asks for another protocol (`upgrade`).
     upgrade: bool,
     pub(super) carrier: Carrier<'a>,
@@ -60,6 +68,9 @@ impl<'a> RequestHead<'a> {
                 b"user-agent" => head.user_agent = Some(value),
                 b"upgrade" => head.upgrade = true,
                 b"content-type" => head.content_type = value,
+                b"x-envoy-force-trace" => head.force_trace = true,
+                b"jaeger-debug-id" => head.debug_id = Some(value),
+                b"x-envoy-internal" => head.internal = value == b"true",
                 _ => {
                     head.carrier.observe(name, value);
                 }
@@ -77,6 +88,13 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub fn with_routing(self, cluster: &'a [u8], route_name: &'a [u8]) -> Self {
         Self { cluster, route_name, ..self }
+    }
+
+    /// Who the peer is, for a request that asks to be recorded: see
+    /// [`HttpTracer::needs_identity`](super::HttpTracer::needs_identity). The URI in its certificate, empty without one.
+    #[must_use]
+    pub fn with_identity(self, identity: &'a [u8]) -> Self {
+        Self { identity, ..self }
     }
 
     /// Of a gRPC request (gRPC over HTTP/2, "Requests"): service and method, as in `shop.Cart/AddItem`.

@@ -5,6 +5,7 @@ pub(crate) mod harness;
 mod adaptive;
 mod attributes;
 mod endings;
+mod force;
 mod keep;
 mod limits;
 mod names;

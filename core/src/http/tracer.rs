@@ -8,7 +8,7 @@ use super::request::RequestHead;
 use super::route::RouteTable;
 use super::start::SpanStart;
 use crate::attribute::Attribute;
-use crate::config::{Config, Role, SpanLimits, StartAttribute, TracerConfig};
+use crate::config::{Config, ForceKind, Role, SpanLimits, StartAttribute, TracerConfig};
 use crate::counter::{Counter, Counters};
 use crate::export::Importance;
 use crate::header::HeaderEdit;
@@ -16,8 +16,8 @@ use crate::header::pairs::Pairs;
 use crate::masking::{Masked, Masker};
 use crate::propagation::{Baggage, Extraction, Format, OutgoingContext, Propagators, TraceState};
 use crate::sampling::{
-    Change, Decision, Ended, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, RemoteSampler, Sampler, SamplerKind,
-    SamplingInput, SharedData, Verdict,
+    Change, Decision, Ended, Force, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, Plea, ReasonId,
+    RemoteSampler, Sampler, SamplerKind, SamplingInput, SharedData, Verdict,
 };
 use crate::semconv;
 use crate::span::{Span, SpanAttributes, SpanKind, SpanStatus};
@@ -41,6 +41,7 @@ pub struct HttpTracer {
     propagators: Propagators,
     sampler: Sampler,
     keeper: Option<Keeper>,
+    force: Option<Force>,
     masker: Masker,
     limits: SpanLimits,
     server: SpanShape,
@@ -90,12 +91,14 @@ struct Start<'a> {
     parent: Parent,
     trace_state: OtelTraceState<'a>,
     now: u64,
+    forced: Option<ForceKind>,
 }
 
 #[derive(Clone, Copy)]
 struct Planned {
     span_id: SpanId,
     decision: Decision,
+    why: Why,
 }
 
 impl Plan {
@@ -133,6 +136,7 @@ impl HttpTracer {
             asked: Asked::by(&sampler),
             sampler,
             keeper: config.meshspan.keep.as_ref().map(Keeper::new),
+            force: config.meshspan.force.as_ref().map(Force::new),
             masker: Masker::new(instrumentation),
             limits: tracer.limits,
             server: SpanShape::new(SpanKind::Server, &instrumentation.http_server, semconv),
@@ -206,7 +210,9 @@ impl HttpTracer {
         let trace_state = parent.map_or(const { &TraceState::EMPTY }, |parent| &parent.trace_state);
         let sampling = trace_state.get(OTEL_TRACE_STATE_KEY).map_or(OtelTraceState::EMPTY, OtelTraceState::parse);
         let plan = {
-            let start = Start { trace_id, parent: from, trace_state: sampling, now: now.unwrap_or(0) };
+            let now = now.unwrap_or(0);
+            let forced = self.forced(head, asked, now, shared, counters);
+            let start = Start { trace_id, parent: from, trace_state: sampling, now, forced };
             self.plan(start, head, direction, shared, ids)
         };
         let innermost = plan.innermost();
@@ -233,8 +239,7 @@ impl HttpTracer {
 
         let open = |planned: Option<Planned>, shape: &SpanShape| {
             let planned = planned.filter(|planned| planned.decision.sampled)?;
-            let mut open =
-                self.open(planned.span_id, Why::Sampled(planned.decision.reason), shape, head, &extraction.baggage);
+            let mut open = self.open(planned.span_id, planned.why, shape, head, &extraction.baggage);
             let own = Some(sampling.with_threshold(planned.decision.threshold)).filter(|own| *own != change);
             open.trace_state = own.map(|own| trace_state.combined(member(&own)));
             Some(open)
@@ -454,6 +459,42 @@ impl HttpTracer {
         }
     }
 
+    /// How the request asks to be recorded, where it does and that is honoured.
+    fn forced(
+        &mut self,
+        head: &RequestHead<'_>,
+        asked: Option<ParentDecision>,
+        now: u64,
+        shared: &mut dyn SharedData,
+        counters: &mut Counters,
+    ) -> Option<ForceKind> {
+        let force = self.force.as_mut()?;
+        let pleas = [
+            (ForceKind::EnvoyForceTrace, head.force_trace),
+            (ForceKind::JaegerDebugId, head.debug_id.is_some()),
+            (ForceKind::Debug, asked == Some(ParentDecision::Debug)),
+        ];
+        let (kind, _) = pleas.into_iter().find(|(kind, is_there)| *is_there && force.listens_to(*kind))?;
+        let granted = force.grants(&Plea { kind, internal: head.internal, identity: head.identity, now }, shared);
+        counters.increment_decision(SamplerKind::Force, granted);
+        granted.then_some(kind)
+    }
+
+    /// Whether this request may ask to be recorded. Then the time has to be known, and where
+    /// [`needs_identity`](Self::needs_identity) says so, who the peer is.
+    pub fn may_be_forced(&self, head: &RequestHead<'_>) -> bool {
+        self.force.as_ref().is_some_and(|force| {
+            let debug = force.listens_to(ForceKind::Debug) && head.carrier.may_ask_for_debug();
+            head.force_trace || head.debug_id.is_some() || debug
+        })
+    }
+
+    /// Whether the URI in the peer's certificate has to be known for a request that
+    /// [may be forced](Self::may_be_forced).
+    pub fn needs_identity(&self) -> bool {
+        self.force.as_ref().is_some_and(Force::needs_identity)
+    }
+
     /// Says why the span is there.
     fn put_reason(&self, why: Why, attributes: &mut SpanAttributes) {
         let (sampler, rule) = match why {
@@ -461,6 +502,7 @@ impl HttpTracer {
                 Some(reason) => (reason.sampler, Masked::configured(&reason.rule)),
                 None => return,
             },
+            Why::Forced(kind) => (SamplerKind::Force, Masked::literal(kind.as_str())),
             Why::Kept(reason, _) => (SamplerKind::Keep, Masked::literal(reason.as_str())),
         };
         attributes.put_text(semconv::meshspan::SAMPLER, &Masked::literal(sampler.as_str()));
@@ -480,12 +522,19 @@ impl HttpTracer {
         shared: &mut dyn SharedData,
         ids: &mut IdGenerator,
     ) -> Plan {
-        let Start { trace_id, parent, trace_state, now } = start;
+        let Start { trace_id, parent, trace_state, now, forced } = start;
         let (sampler, routes) = (&mut self.sampler, &self.routes);
         let mut decide = |parent, trace_state, shape: &SpanShape| {
             let attributes = &SpanStart { head, shape, routes };
             let input = SamplingInput { trace_id, parent, trace_state, kind: shape.kind(), attributes, now };
-            Planned { span_id: ids.span_id(), decision: sampler.decide(&input, shared) }
+            let span_id = ids.span_id();
+            if let Some(kind) = forced {
+                // How likely somebody was to ask nobody knows.
+                let decision = Decision { sampled: true, threshold: None, reason: ReasonId::NONE };
+                return Planned { span_id, decision, why: Why::Forced(kind) };
+            }
+            let decision = sampler.decide(&input, shared);
+            Planned { span_id, decision, why: Why::Sampled(decision.reason) }
         };
         match (self.role, direction) {
             (Role::Gateway, _) => {

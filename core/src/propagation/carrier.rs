@@ -111,6 +111,13 @@ pub struct Carrier<'a> {
 }
 
 impl<'a> Carrier<'a> {
+    /// Whether a format that knows debug may say so: what has to be looked at more closely.
+    pub(crate) fn may_ask_for_debug(&self) -> bool {
+        self.b3_flags.is_present()
+            || self.uber_trace_id.is_present()
+            || self.b3.first.is_some_and(|value| value.contains(&b'd'))
+    }
+
     /// Takes note of one header line; `true` if it is a propagation header of any format. `name` is lower case,
     /// as Envoy hands it; `value` may be any bytes.
     pub fn observe(&mut self, name: &[u8], value: &'a [u8]) -> bool {

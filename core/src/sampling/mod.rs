@@ -7,6 +7,7 @@
 mod adaptive;
 mod composite;
 mod control;
+mod force;
 mod jaeger_remote;
 mod keep;
 mod latency;
@@ -26,6 +27,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
+pub use force::{Force, Plea};
 pub use jaeger_remote::{RemoteError, RemoteSampler, SamplingRequest};
 pub use keep::{Ended, KeepReason, Keeper, Verdict};
 pub use otel_trace_state::{Change, KEY as OTEL_TRACE_STATE_KEY, OtelTraceState};

@@ -26,6 +26,8 @@ pub enum SamplerKind {
     Adaptive,
     /// `jaeger_remote/development`, once it has been told.
     JaegerRemote,
+    /// `distribution.meshspan.force`, which overrules the others at once.
+    Force,
     /// `distribution.meshspan.keep`, which overrules the others in the end.
     Keep,
 }
@@ -42,6 +44,7 @@ impl SamplerKind {
         Self::RateLimiting,
         Self::Adaptive,
         Self::JaegerRemote,
+        Self::Force,
         Self::Keep,
     ];
 
@@ -60,6 +63,7 @@ impl SamplerKind {
             Self::RateLimiting => "rate_limiting",
             Self::Adaptive => "adaptive",
             Self::JaegerRemote => "jaeger_remote",
+            Self::Force => "force",
             Self::Keep => "keep",
         }
     }
@@ -68,6 +72,11 @@ impl SamplerKind {
 /// A place in the configured tree of samplers. Its number is known to the sampler that made the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReasonId(u16);
+
+impl ReasonId {
+    /// No place of the tree: no sampler was asked.
+    pub const NONE: Self = Self(u16::MAX);
+}
 
 /// What a span says about why it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,9 +102,9 @@ pub(super) struct Reasons {
 }
 
 impl Reasons {
-    /// The number of the place that is being built. Beyond 65535 places the last one stands for all.
+    /// The number of the place that is being built. Beyond 65535 places there are no more numbers.
     pub(super) fn here(&mut self, sampler: SamplerKind) -> ReasonId {
-        let id = u16::try_from(self.list.len()).ok();
+        let id = u16::try_from(self.list.len()).ok().filter(|id| *id < u16::MAX);
         if id.is_some() {
             // An adaptive sampler has its number just before its place.
             let adaptive = self.adaptive.len().checked_sub(1).filter(|_| sampler == SamplerKind::Adaptive);
