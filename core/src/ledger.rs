@@ -7,14 +7,7 @@
 
 use prost::Message;
 
-/// Data that the workers of one proxy share (proxy-wasm ABI, "Shared key-value store").
-pub trait SharedData {
-    /// A value and its version; `None` where there is none, or the host does not say.
-    fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)>;
-
-    /// Writes a value if the version is still this one; version 0 writes always. `false` when it was not written.
-    fn set(&mut self, key: &str, value: &[u8], version: u32) -> bool;
-}
+use crate::shared_data::{SharedData, Stored};
 
 /// What one exporter holds.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -98,7 +91,7 @@ impl Ledger {
         now: u64,
         held: Vec<Held>,
         knows: impl Fn(&str) -> bool,
-        data: &mut impl SharedData,
+        data: &mut dyn SharedData,
     ) -> Findings {
         let mut findings = Findings::default();
         self.write(now, held, data, &mut findings);
@@ -109,7 +102,7 @@ impl Ledger {
         findings
     }
 
-    fn write(&mut self, now: u64, held: Vec<Held>, data: &mut impl SharedData, findings: &mut Findings) {
+    fn write(&mut self, now: u64, held: Vec<Held>, data: &mut dyn SharedData, findings: &mut Findings) {
         let is_idle = held.iter().all(|held| held.queued == 0 && held.in_flight == 0);
         let version = match self.place {
             None if is_idle => return,
@@ -145,7 +138,7 @@ impl Ledger {
         Note::decode(value).is_ok_and(|note| note.owner == self.owner)
     }
 
-    fn settle(&self, now: u64, knows: impl Fn(&str) -> bool, data: &mut impl SharedData, findings: &mut Findings) {
+    fn settle(&self, now: u64, knows: impl Fn(&str) -> bool, data: &mut dyn SharedData, findings: &mut Findings) {
         for index in 0..MOST_NOTES {
             let Some((value, version)) = read(index, data) else { return };
             let Ok(note) = Note::decode(value.as_slice()) else { continue };
@@ -162,12 +155,15 @@ impl Ledger {
 /// The longest note, bytes. What is longer is not ours, and there is no sense in reading on.
 const LONGEST_NOTE: usize = 64 << 10;
 
-fn read(index: u32, data: &mut impl SharedData) -> Option<(Vec<u8>, u32)> {
-    data.get(&key(index)).filter(|(value, _)| value.len() <= LONGEST_NOTE)
+fn read(index: u32, data: &mut dyn SharedData) -> Option<(Vec<u8>, u32)> {
+    match data.get(&key(index)) {
+        Stored::Value(value, version) if value.len() <= LONGEST_NOTE => Some((value, version)),
+        Stored::Value(..) | Stored::Nothing | Stored::Unavailable => None,
+    }
 }
 
 /// Writes a note to the first place that is free.
-fn take_place(value: &[u8], data: &mut impl SharedData) -> Option<Place> {
+fn take_place(value: &[u8], data: &mut dyn SharedData) -> Option<Place> {
     (0..MOST_NOTES).find_map(|index| {
         let version = match read(index, data) {
             None => 0,
@@ -185,36 +181,13 @@ fn key(index: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
 
-    /// As Envoy keeps it: versions count up from 1.
-    #[derive(Default)]
-    struct Data {
-        values: BTreeMap<String, (Vec<u8>, u32)>,
-        reads: u32,
-        is_away: bool,
-    }
-
-    impl SharedData for Data {
-        fn get(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
-            self.reads += 1;
-            self.values.get(key).filter(|_| !self.is_away).cloned()
-        }
-
-        fn set(&mut self, key: &str, value: &[u8], version: u32) -> bool {
-            let entry = self.values.entry(key.to_owned()).or_default();
-            let writes = !self.is_away && (version == 0 || version == entry.1);
-            if writes {
-                *entry = (value.to_vec(), entry.1 + 1);
-            }
-            writes
-        }
-    }
+    use crate::shared_data::Alone;
+    use crate::shared_data::testing::Store;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -226,13 +199,13 @@ mod tests {
         vec![Held { exporter: "collector:4317".into(), ..Held::default() }]
     }
 
-    fn keep(ledger: &mut Ledger, second: u64, held: Vec<Held>, data: &mut Data) -> Findings {
+    fn keep(ledger: &mut Ledger, second: u64, held: Vec<Held>, data: &mut Store) -> Findings {
         ledger.keep(second * SECOND, held, |_| true, data)
     }
 
     #[test]
     fn what_a_failed_machine_held_is_found_once() {
-        let mut data = Data::default();
+        let mut data = Store::default();
         let (mut failing, mut one, mut other) = (Ledger::new(1), Ledger::new(2), Ledger::new(3));
         for second in 100..105 {
             assert_eq!(keep(&mut failing, second, held(second), &mut data), Findings::default());
@@ -251,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_ended_well_is_not_missed() {
-        let mut data = Data::default();
+        let mut data = Store::default();
         let (mut ending, mut other) = (Ledger::new(1), Ledger::new(2));
         keep(&mut ending, 100, held(3), &mut data);
         keep(&mut ending, 101, nothing(), &mut data);
@@ -262,7 +235,7 @@ mod tests {
 
     #[test]
     fn one_that_was_taken_for_dead_is_told() {
-        let mut data = Data::default();
+        let mut data = Store::default();
         let (mut slow, mut other) = (Ledger::new(1), Ledger::new(2));
         keep(&mut slow, 100, held(3), &mut data);
         keep(&mut slow, 101, held(4), &mut data);
@@ -274,7 +247,7 @@ mod tests {
 
     #[test]
     fn two_that_take_the_same_place_at_once_both_get_one() {
-        let mut data = Data::default();
+        let mut data = Store::default();
         let (mut one, mut other) = (Ledger::new(1), Ledger::new(2));
         keep(&mut one, 100, held(1), &mut data);
         // The other saw the place free before the first wrote.
@@ -292,7 +265,7 @@ mod tests {
 
     #[test]
     fn notes_that_nobody_here_can_count_stay() {
-        let mut data = Data::default();
+        let mut data = Store::default();
         keep(&mut Ledger::new(1), 100, held(1), &mut data);
         let mut other = Ledger::new(2);
         let findings = other.keep(200 * SECOND, nothing(), |exporter| exporter != "collector:4317", &mut data);
@@ -305,15 +278,14 @@ mod tests {
 
     #[test]
     fn idle_ones_hardly_ask_and_a_host_without_shared_data_does_no_harm() {
-        let mut data = Data::default();
+        let mut data = Store::default();
         let mut ledger = Ledger::new(1);
         for tick in 0..100 {
             ledger.keep(tick * SECOND / 10, nothing(), |_| true, &mut data);
         }
-        assert!(data.reads <= 6, "{} reads in 100 ticks", data.reads);
-        data.is_away = true;
+        assert!(data.gets <= 6, "{} reads in 100 ticks", data.gets);
         for second in 100..200 {
-            assert_eq!(keep(&mut ledger, second, held(1), &mut data), Findings::default());
+            assert_eq!(ledger.keep(second * SECOND, held(1), |_| true, &mut Alone), Findings::default());
         }
     }
 }

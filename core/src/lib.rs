@@ -49,6 +49,7 @@ mod protobuf;
 pub mod resource;
 pub mod sampling;
 pub mod semconv;
+pub mod shared_data;
 pub mod span;
 pub mod stats;
 pub mod trace;

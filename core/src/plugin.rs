@@ -10,12 +10,13 @@ use crate::counter::{Counter, Counters};
 use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, ExporterStats, RequestId, Wakeup};
 use crate::header::HeaderEdit;
 use crate::http::{Exchange, HttpTracer, RequestHead, StreamEnd, TrafficDirection};
-use crate::ledger::{Findings, Held, Ledger, SharedData};
+use crate::ledger::{Findings, Held, Ledger};
 use crate::log_line::LogLine;
 use crate::otlp::TraceEnvelope;
 use crate::resource::{self, NodeFacts};
-use crate::sampling::{Alone, RemoteError, SamplingRequest, SharedData};
+use crate::sampling::{RemoteError, SamplingRequest};
 use crate::semconv;
+use crate::shared_data::{Alone, SharedData};
 use crate::stats::StatsHost;
 use crate::trace::IdGenerator;
 
@@ -183,6 +184,11 @@ impl Plugin {
         })
     }
 
+    /// Whether there are remote samplers, so that polling them can have a meaning.
+    pub fn asks_samplers(&mut self) -> bool {
+        self.tracer.as_mut().is_some_and(|tracer| !tracer.remote_samplers().is_empty())
+    }
+
     /// The next request of a remote sampler that should leave at `now` (ns). Call at each tick until `None`; send each
     /// one, and hand the answer, or its absence, to [`handle_sampling_response`](Self::handle_sampling_response).
     pub fn poll_sampling(&mut self, now: u64, shared: &mut dyn SharedData) -> Option<(SamplerId, SamplingRequest)> {
@@ -268,7 +274,7 @@ impl Plugin {
 
     /// Notes in the proxy's shared data what the exporters hold, and counts what machines that failed have left behind.
     /// For each tick at `now` (ns), after [`flush_stats`](Self::flush_stats).
-    pub fn keep_ledger(&mut self, now: u64, data: &mut impl SharedData) {
+    pub fn keep_ledger(&mut self, now: u64, data: &mut dyn SharedData) {
         let processors = &mut self.processors;
         let held = processors.iter().map(BatchProcessor::levels).collect();
         let knows = |exporter: &str| processors.iter().any(|processor| processor.stats().exporter() == exporter);

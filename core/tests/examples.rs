@@ -9,7 +9,7 @@ use meshspan_core::header::pairs;
 use meshspan_core::http::{Exchange, RequestHead, StreamEnd, TrafficDirection};
 use meshspan_core::plugin::Plugin;
 use meshspan_core::resource::NodeFacts;
-use meshspan_core::sampling::Alone;
+use meshspan_core::shared_data::Alone;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/sampling")

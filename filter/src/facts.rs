@@ -39,6 +39,26 @@ impl Properties<'_> {
         }
     }
 
+    /// The cluster that a request is routed to.
+    pub(crate) fn cluster(&mut self) -> Vec<u8> {
+        self.bytes(b"xds\0cluster_name")
+    }
+
+    /// The name of a request's route.
+    pub(crate) fn route_name(&mut self) -> Vec<u8> {
+        self.bytes(b"xds\0route_name")
+    }
+
+    /// The URI in the certificate of the connection's peer.
+    pub(crate) fn peer_identity(&mut self) -> Vec<u8> {
+        self.bytes(b"connection\0uri_san_peer_certificate")
+    }
+
+    /// The gRPC status. Of a stream that is none, the host makes one of its HTTP status.
+    fn grpc_status(&mut self) -> Option<u64> {
+        self.number(b"response\0grpc_status")
+    }
+
     /// What the bootstrap says about this proxy.
     pub(crate) fn node(&mut self) -> NodeFacts {
         NodeFacts {
@@ -61,6 +81,7 @@ fn upstream_service_time() -> Option<u64> {
 }
 
 /// What is known when a stream is complete, as the host's bytes.
+#[derive(Default)]
 pub(crate) struct EndFacts {
     now: u64,
     start: Option<u64>,
@@ -71,6 +92,7 @@ pub(crate) struct EndFacts {
     response_code: Option<u64>,
     response_code_details: Vec<u8>,
     response_flags: u64,
+    grpc_status: Option<u64>,
     first_byte_ms: Option<u64>,
     upstream_duration: Option<u64>,
     attempt_count: Option<u64>,
@@ -81,8 +103,26 @@ pub(crate) struct EndFacts {
 }
 
 impl EndFacts {
-    /// Reads them all. To be called in `proxy_on_log`.
-    pub(crate) fn read(properties: &mut Properties<'_>) -> Self {
+    /// Reads what decides whether a stream is kept, and no more. To be called in `proxy_on_log`.
+    pub(crate) fn read_outcome(properties: &mut Properties<'_>, is_grpc: bool, needs_route: bool) -> Self {
+        let start = properties.number(b"request\0time");
+        let duration = properties.number(b"request\0duration");
+        let is_timed = start.is_some() && duration.is_some();
+        Self {
+            now: if is_timed { 0 } else { host::now().unwrap_or(0) },
+            start,
+            duration,
+            protocol: properties.bytes(b"request\0protocol"),
+            response_code: properties.number(b"response\0code"),
+            response_flags: properties.number(b"response\0flags").unwrap_or(0),
+            grpc_status: if is_grpc { properties.grpc_status() } else { None },
+            route_name: if needs_route { properties.route_name() } else { Vec::new() },
+            ..Self::default()
+        }
+    }
+
+    /// Reads them all, the gRPC status only where it is asked for. To be called in `proxy_on_log`.
+    pub(crate) fn read(properties: &mut Properties<'_>, needs_grpc_status: bool) -> Self {
         let start = properties.number(b"request\0time");
         let duration = properties.number(b"request\0duration");
         // The stream's own times make the clock needless.
@@ -100,13 +140,14 @@ impl EndFacts {
             response_code: properties.number(b"response\0code"),
             response_code_details: properties.bytes(b"response\0code_details"),
             response_flags: properties.number(b"response\0flags").unwrap_or(0),
+            grpc_status: if needs_grpc_status { properties.grpc_status() } else { None },
             first_byte_ms: if tried { upstream_service_time() } else { None },
             upstream_duration: if tried { properties.number(b"response\0backend_latency") } else { None },
             attempt_count,
             source_address: properties.bytes(b"source\0address"),
             upstream_address: if tried { properties.bytes(b"upstream\0address") } else { Vec::new() },
-            cluster: properties.bytes(b"xds\0cluster_name"),
-            route_name: properties.bytes(b"xds\0route_name"),
+            cluster: properties.cluster(),
+            route_name: properties.route_name(),
         }
     }
 
@@ -121,7 +162,7 @@ impl EndFacts {
             response_size: self.response_size,
             response_code: self.response_code,
             response_code_details: &self.response_code_details,
-            grpc_status: None,
+            grpc_status: self.grpc_status,
             response_flags: ResponseFlags(self.response_flags),
             first_byte_ms: self.first_byte_ms,
             upstream_duration: self.upstream_duration,

@@ -9,9 +9,9 @@ use meshspan_core::counter::Counter;
 use meshspan_core::export::{DispatchError, ExportResponse, Wakeup};
 use meshspan_core::header::pairs::{self, Pairs};
 use meshspan_core::header::{HeaderEdit, HeaderLine};
-use meshspan_core::http::{Exchange, RequestHead, TrafficDirection};
+use meshspan_core::http::{Exchange, HttpTracer, RequestHead, TrafficDirection};
 use meshspan_core::log_line::LogLine;
-use meshspan_core::plugin::{ExportId, Plugin};
+use meshspan_core::plugin::{ExportId, Plugin, SamplerId};
 
 use crate::facts::{EndFacts, Properties};
 use crate::host::{self, BufferType, HostError, LogLevel, MapType};
@@ -26,6 +26,9 @@ const SOON_MS: u32 = 1;
 
 /// The tick period while the root context is going, ms.
 const SHUTDOWN_TICK_MS: u32 = 50;
+
+/// What is read of a sampling strategy: a thousand operations have room in it.
+const MAX_STRATEGY: usize = 1 << 20;
 
 /// What is read of a backend's answer. An OTLP answer is small; a backend's HTML page need not fill our memory.
 const MAX_ANSWER: usize = 64 << 10;
@@ -82,6 +85,8 @@ struct Root {
     metrics: Metrics,
     /// Requests without an answer. One for each processor at most, but for the flush at the end.
     in_flight: Vec<(u32, ExportId)>,
+    /// Questions of samplers without an answer.
+    questions: Vec<(u32, SamplerId)>,
     /// The tick has been brought forward.
     hurried: bool,
     /// Set when the context has to go: how many more ticks it waits.
@@ -230,7 +235,8 @@ impl Root {
         let plugin = self.plugin.as_mut()?;
         let tracer = plugin.http()?;
         let keep_lines = tracer.captures_request_headers();
-        let (needs_direction, needs_time) = (tracer.needs_direction(), tracer.needs_request_time() && live);
+        let (needs_direction, needs_time) = (tracer.needs_direction(), tracer.needs_request_time());
+        let (needs_cluster, needs_route_name) = (tracer.needs_cluster(), tracer.needs_route_name());
         let map = match host::header_map(MapType::HttpRequestHeaders) {
             Ok(map) => map,
             // At the end of a stream that was never parsed there may be no headers.
@@ -245,10 +251,18 @@ impl Root {
             return None;
         };
         let head = RequestHead::collect(lines.iter(), keep_lines);
+        // What one request in very many needs is asked for then.
+        let (may_be_forced, needs_identity) =
+            plugin.http().map_or((false, false), |tracer| (tracer.may_be_forced(&head), tracer.needs_identity()));
+        let mut properties = Properties(&mut plugin.counters);
+        let cluster = if needs_cluster { properties.cluster() } else { Vec::new() };
+        let route_name = if needs_route_name { properties.route_name() } else { Vec::new() };
+        let identity = if may_be_forced && needs_identity { properties.peer_identity() } else { Vec::new() };
+        let head = head.with_routing(&cluster, &route_name).with_identity(&identity);
         let direction =
             if needs_direction { Properties(&mut plugin.counters).direction() } else { TrafficDirection::Unspecified };
-        let now = if needs_time { host::now().ok() } else { None };
-        let (exchange, edits) = plugin.handle_request_headers(&head, direction, now)?;
+        let now = if needs_time || may_be_forced { host::now().ok() } else { None };
+        let (mut exchange, edits) = plugin.handle_request_headers_sharing(&head, direction, now, &mut HostData)?;
         if live {
             for edit in &edits {
                 if apply(edit, plugin.inject()).is_err() {
@@ -256,16 +270,29 @@ impl Root {
                 }
             }
         }
+        plugin.hold(&mut exchange, map);
         Some(exchange)
     }
 
     fn end(&mut self, exchange: Exchange) -> Wakeup {
         let Some(plugin) = &mut self.plugin else { return Wakeup::Tick };
+        let watches_ends = plugin.http().is_some_and(HttpTracer::watches_ends);
+        let needs_grpc_status = watches_ends && exchange.is_grpc();
+        let exchange = match exchange {
+            Exchange::NotRecorded => return Wakeup::Tick,
+            Exchange::Recorded(_) => exchange,
+            Exchange::Pending(_) => {
+                let needs_route = plugin.http().is_some_and(HttpTracer::keep_needs_route);
+                let mut properties = Properties(&mut plugin.counters);
+                let facts = EndFacts::read_outcome(&mut properties, needs_grpc_status, needs_route);
+                plugin.handle_outcome(exchange, &facts.stream_end(&[]), &mut HostData)
+            }
+        };
         if !matches!(exchange, Exchange::Recorded(_)) {
             return Wakeup::Tick;
         }
-        let facts = EndFacts::read(&mut Properties(&mut plugin.counters));
-        let captures = plugin.http().is_some_and(meshspan_core::http::HttpTracer::captures_response_headers);
+        let facts = EndFacts::read(&mut Properties(&mut plugin.counters), needs_grpc_status);
+        let captures = plugin.http().is_some_and(HttpTracer::captures_response_headers);
         let map = if captures { plugin_map(plugin, MapType::HttpResponseHeaders) } else { Vec::new() };
         let lines: Vec<HeaderLine<'_>> = Pairs::parse(&map).map(|lines| lines.iter().collect()).unwrap_or_default();
         plugin.handle_end(exchange, &facts.stream_end(&lines))
@@ -294,6 +321,7 @@ impl Root {
             }
         }
         self.export();
+        self.ask_samplers();
         self.flush_counters();
         self.keep_ledger();
         if let Some(ticks) = &mut self.going {
@@ -331,7 +359,41 @@ impl Root {
         }
     }
 
+    /// Sends the questions of samplers that are told from outside what to do.
+    fn ask_samplers(&mut self) {
+        let Some(plugin) = self.plugin.as_mut().filter(|plugin| plugin.asks_samplers()) else { return };
+        let Ok(now) = host::now() else { return };
+        while let Some((id, request)) = plugin.poll_sampling(now, &mut HostData) {
+            let lines = request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let sent = pairs::serialize(lines)
+                .and_then(|headers| host::http_call(&request.cluster, &headers, &[], request.timeout_ms).ok());
+            match sent {
+                Some(token) => self.questions.push((token, id)),
+                None => write(plugin.handle_sampling_response(id, None, now, &mut HostData)),
+            }
+        }
+    }
+
+    /// Whether the answer was one to a sampler's question.
+    fn handle_sampling_response(&mut self, token: u32) -> bool {
+        let Some(at) = self.questions.iter().position(|(waiting, _)| *waiting == token) else { return false };
+        let (_, id) = self.questions.swap_remove(at);
+        let Some(plugin) = &mut self.plugin else { return true };
+        let headers = plugin_map(plugin, MapType::HttpCallResponseHeaders);
+        let status = Pairs::parse(&headers).and_then(|lines| {
+            let (_, status) = lines.iter().find(|(name, _)| *name == b":status")?;
+            core::str::from_utf8(status).ok()?.parse().ok()
+        });
+        let body = host::buffer(BufferType::HttpCallResponseBody, MAX_STRATEGY).unwrap_or_default();
+        let answer = status.map(|status| (status, body.as_slice()));
+        write(plugin.handle_sampling_response(id, answer, host::now().unwrap_or(0), &mut HostData));
+        true
+    }
+
     fn handle_http_call_response(&mut self, token: u32) {
+        if self.handle_sampling_response(token) {
+            return;
+        }
         let Some(at) = self.in_flight.iter().position(|(waiting, _)| *waiting == token) else { return };
         let (_, id) = self.in_flight.swap_remove(at);
         let Some(plugin) = &mut self.plugin else { return };

@@ -20,6 +20,18 @@ pub enum Exchange {
     Recorded(Box<Recorded>),
 }
 
+impl Exchange {
+    /// Whether it is a gRPC stream: only there does the host's gRPC status mean anything, as it makes one of any HTTP
+    /// status.
+    pub fn is_grpc(&self) -> bool {
+        match self {
+            Self::Recorded(recorded) => recorded.is_grpc,
+            Self::Pending(pending) => pending.recorded.is_grpc,
+            Self::NotRecorded => false,
+        }
+    }
+}
+
 /// An exchange that was not sampled, and whose end matters all the same: it may be kept, or a sampler wants to know. What
 /// its spans would say is not encoded before that: the request's header lines are held as the host gave them.
 #[derive(Clone, Debug)]
@@ -56,6 +68,8 @@ pub struct Recorded {
     pub(super) parent: Option<SpanId>,
     /// Whether the caller recorded the trace too, so that this span would be missed in it.
     pub(super) sampled_by_parent: bool,
+    /// Whether it is a gRPC request.
+    pub(super) is_grpc: bool,
     /// Of a gateway: the id of its server span, recorded or not. The client span is its child.
     pub(super) gateway: Option<SpanId>,
     /// Whether the request asks for the stream to become a tunnel.

@@ -17,9 +17,10 @@ use crate::masking::{Masked, Masker};
 use crate::propagation::{Baggage, Extraction, Format, OutgoingContext, Propagators, TraceState};
 use crate::sampling::{
     Change, Decision, Ended, Force, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, Plea, ReasonId,
-    RemoteSampler, Sampler, SamplerKind, SamplingInput, SharedData, Verdict,
+    RemoteSampler, Sampler, SamplerKind, SamplingInput, Verdict,
 };
 use crate::semconv;
+use crate::shared_data::SharedData;
 use crate::span::{Span, SpanAttributes, SpanKind, SpanStatus};
 use crate::trace::{IdGenerator, ParentDecision, SpanId, TraceId, flags};
 
@@ -262,6 +263,7 @@ impl HttpTracer {
             sampled_by_parent: matches!(asked, Some(ParentDecision::Sampled | ParentDecision::Debug)),
             gateway: if let Plan::Gateway { server, .. } = &plan { Some(server.span_id) } else { None },
             tunnel: head.tunnel(),
+            is_grpc: head.grpc_method().is_some(),
             route: if needs_route { self.routes.find(head.path_and_query().0) } else { None },
             server,
             client,
@@ -304,6 +306,11 @@ impl HttpTracer {
     /// Samplers that are told from outside what to do.
     pub fn remote_samplers(&mut self) -> &mut [RemoteSampler] {
         &mut self.sampler.remotes
+    }
+
+    /// Whether it matters to a decision how streams end: then `grpc_status` of a gRPC stream has to be known there.
+    pub fn watches_ends(&self) -> bool {
+        self.keeper.is_some() || self.sampler.watches_ends()
     }
 
     /// Whether the route's name has to be known at the end of a stream that is not recorded.

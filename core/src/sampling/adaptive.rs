@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use super::SamplingInput;
 use super::control::{Counted, State};
 use super::rate_limiter::RateLimiter;
-use super::shared_data::{Outcome, SharedData, update};
 use super::threshold::Threshold;
 use crate::config::{AdaptiveConfig, StartAttribute};
+use crate::shared_data::{Outcome, SharedData, update};
 
 /// How often a worker tells what it has counted, ns.
 const SYNC: u64 = 200_000_000;
@@ -136,10 +136,10 @@ mod tests {
 
     use super::super::Parent;
     use super::super::control::tests::CONFIG;
-    use super::super::shared_data::Alone;
-    use super::super::shared_data::testing::Store;
     use super::super::tests::{Attributes, NO_ATTRIBUTES, input};
     use super::*;
+    use crate::shared_data::Alone;
+    use crate::shared_data::testing::Store;
     use crate::trace::IdGenerator;
 
     const SECOND: u64 = 1_000_000_000;

@@ -2,8 +2,8 @@
 
 use super::pattern::Pattern;
 use super::rate_limiter::RateLimiter;
-use super::shared_data::SharedData;
 use crate::config::{ForceConfig, ForceKind};
+use crate::shared_data::SharedData;
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +62,9 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::super::shared_data::Alone;
     use super::*;
     use crate::config::RateLimitingConfig;
+    use crate::shared_data::Alone;
 
     const NOW: u64 = 1 << 60;
 

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use super::SamplingInput;
 use super::rate_limiter::RateLimiter;
-use super::shared_data::{Outcome, SharedData, update};
 use super::strategy::{PerOperation, Strategy, StrategyError};
 use super::threshold::Threshold;
 use crate::config::{JaegerRemoteConfig, StartAttribute};
+use crate::shared_data::{Outcome, SharedData, update};
 
 /// What the host is asked to send: an HTTP GET to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -310,11 +310,11 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::super::Parent;
-    use super::super::shared_data::Alone;
-    use super::super::shared_data::testing::Store;
     use super::super::tests::{Attributes, NO_ATTRIBUTES, input};
     use super::*;
     use crate::config::{Endpoint, SamplerConfig};
+    use crate::shared_data::Alone;
+    use crate::shared_data::testing::Store;
 
     const SECOND: u64 = 1_000_000_000;
     const NOW: u64 = 1_700_000_000 * SECOND;

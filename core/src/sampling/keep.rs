@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use super::latency::Latency;
 use super::rate_limiter::RateLimiter;
-use super::shared_data::SharedData;
 use crate::config::KeepConfig;
+use crate::shared_data::SharedData;
 
 /// How many routes have a percentile of their own; those that come later share one.
 const MOST_ROUTES: usize = 256;
@@ -160,9 +160,9 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::super::shared_data::Alone;
     use super::*;
     use crate::config::RateLimitingConfig;
+    use crate::shared_data::Alone;
 
     const MS: u64 = 1_000_000;
     const NOW: u64 = 1 << 60;

@@ -18,7 +18,6 @@ mod rate_limiter;
 mod ratio;
 mod reason;
 mod rule;
-mod shared_data;
 mod strategy;
 mod threshold;
 
@@ -34,12 +33,12 @@ pub use otel_trace_state::{Change, KEY as OTEL_TRACE_STATE_KEY, OtelTraceState};
 pub use rate_limiter::RateLimiter;
 pub use reason::{Reason, ReasonId, SamplerKind};
 pub use rule::StartAttributes;
-pub use shared_data::{Alone, SharedData, Stored};
 pub use strategy::{PerOperation, Strategy, StrategyError};
 pub use threshold::{Randomness, Threshold};
 
 use crate::attribute::{Attribute, AttributeValue};
 use crate::config::{SamplerConfig, StartAttribute};
+use crate::shared_data::SharedData;
 use crate::span::SpanKind;
 use crate::trace::{ParentDecision, TraceId};
 use adaptive::Adaptive;
@@ -185,6 +184,11 @@ impl Sampler {
     /// Whether decisions need the time: only where a rate is kept.
     pub fn needs_time(&self) -> bool {
         !(self.limiters.is_empty() && self.remotes.is_empty() && self.adaptive.is_empty())
+    }
+
+    /// Whether any of them may want to know how streams end.
+    pub fn watches_ends(&self) -> bool {
+        !self.adaptive.is_empty()
     }
 
     /// Whether the sampler that decided wants to know how the stream ends.

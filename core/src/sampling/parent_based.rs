@@ -69,10 +69,11 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    use super::super::Sampler;
     use super::super::tests::{NO_ATTRIBUTES, input};
-    use super::super::{Alone, Sampler};
     use super::*;
     use crate::config::SamplerConfig::{AlwaysOff, AlwaysOn};
+    use crate::shared_data::Alone;
 
     const BRANCHES: [&str; 5] = [
         "root",

@@ -8,7 +8,7 @@
 //! Within any time T, all workers together give at most `rate × T + burst` plus one lease for each worker. A burst is at
 //! least a lease.
 
-use super::shared_data::{Outcome, SharedData, update};
+use crate::shared_data::{Outcome, SharedData, update};
 
 /// How many seconds' worth of tokens a lease has.
 const LEASE_SECONDS: f64 = 0.05;
@@ -158,9 +158,9 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::super::shared_data::Alone;
-    use super::super::shared_data::testing::Store;
     use super::*;
+    use crate::shared_data::Alone;
+    use crate::shared_data::testing::Store;
 
     const SECOND: u64 = 1_000_000_000;
     const START: u64 = 1_700_000_000 * SECOND;
@@ -262,8 +262,8 @@ mod tests {
 mod properties {
     use proptest::prelude::*;
 
-    use super::super::shared_data::testing::Store;
     use super::*;
+    use crate::shared_data::testing::Store;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]

@@ -6,6 +6,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::attribute::AttributeValue;
 use crate::config::Config;
+use crate::shared_data::Alone;
 
 /// A span's attributes, as a test states them.
 pub(super) struct Attributes<'a>(pub(super) &'a [(StartAttribute, &'a str)]);
@@ -306,7 +307,7 @@ fn a_rate_stands_wherever_a_sampler_may() {
 
 #[test]
 fn two_places_keep_two_rates_and_two_workers_one() {
-    use super::shared_data::testing::Store;
+    use crate::shared_data::testing::Store;
     let json = r#"{"composite/development": {"rule_based": {"rules": [
         {"span_kinds": ["server"], "sampler": {"rate_limiting": {"spans_per_second": 1}}},
         {"sampler": {"rate_limiting": {"spans_per_second": 1}}}]}}}"#;

@@ -13,7 +13,7 @@ use crate::header::{HeaderEdit, HeaderLine, pairs};
 use crate::http::{Exchange, RequestHead, StreamEnd, TrafficDirection};
 use crate::plugin::Plugin;
 use crate::resource::NodeFacts;
-use crate::sampling::Alone;
+use crate::shared_data::Alone;
 
 pub(crate) const MS: u64 = 1_000_000;
 /// When the streams of tests begin, ns since the Unix epoch.

@@ -7,7 +7,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::harness::*;
 use crate::counter::{Counter, Series};
 use crate::http::{Exchange, RequestHead, ResponseFlags, StreamEnd, TrafficDirection};
-use crate::sampling::{Alone, SamplerKind};
+use crate::sampling::SamplerKind;
+use crate::shared_data::Alone;
 
 const UF: u64 = 1 << 5;
 

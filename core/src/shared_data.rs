@@ -3,7 +3,7 @@
 //! Source: proxy-wasm ABI v0.2.1, `proxy_get_shared_data` and `proxy_set_shared_data`. The host's store is
 //! process-wide and behind a lock, so it is asked seldom: for a lease, not for each request.
 
-/// The host's store, as far as a sampler needs it.
+/// The host's store.
 pub trait SharedData {
     /// The value under `key`, and its version.
     fn get(&mut self, key: &str) -> Stored;
@@ -43,7 +43,7 @@ const TRIES: u32 = 8;
 
 /// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome<T> {
+pub(crate) enum Outcome<T> {
     /// It stands, or there was nothing to change.
     Done(T),
     /// Others were first each time.
@@ -54,7 +54,7 @@ pub(super) enum Outcome<T> {
 
 /// Changes the value under `key`: `change` makes of what stands there what shall stand there, if anything, and an
 /// answer.
-pub(super) fn update<T>(
+pub(crate) fn update<T>(
     shared: &mut dyn SharedData,
     key: &str,
     mut change: impl FnMut(Option<&[u8]>) -> (Option<Vec<u8>>, T),
@@ -75,19 +75,19 @@ pub(super) fn update<T>(
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use std::collections::BTreeMap;
 
     use super::{SharedData, Stored};
 
     /// A store as the host's is: versions count up, version 0 overwrites. Counts how often it is asked.
     #[derive(Debug, Default)]
-    pub(in crate::sampling) struct Store {
-        pub(in crate::sampling) values: BTreeMap<String, (Vec<u8>, u32)>,
-        pub(in crate::sampling) gets: u32,
-        pub(in crate::sampling) sets: u32,
+    pub(crate) struct Store {
+        pub(crate) values: BTreeMap<String, (Vec<u8>, u32)>,
+        pub(crate) gets: u32,
+        pub(crate) sets: u32,
         /// That many changes fail as if another worker had been first.
-        pub(in crate::sampling) conflicts: u32,
+        pub(crate) conflicts: u32,
     }
 
     impl SharedData for Store {
