@@ -185,8 +185,8 @@ impl Plugin {
     }
 
     /// Whether there are remote samplers, so that polling them can have a meaning.
-    pub fn asks_samplers(&mut self) -> bool {
-        self.tracer.as_mut().is_some_and(|tracer| !tracer.remote_samplers().is_empty())
+    pub fn asks_samplers(&self) -> bool {
+        self.tracer.as_ref().is_some_and(HttpTracer::has_remote_samplers)
     }
 
     /// The next request of a remote sampler that should leave at `now` (ns). Call at each tick until `None`; send each

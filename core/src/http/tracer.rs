@@ -303,6 +303,11 @@ impl HttpTracer {
         OpenSpan { span_id, method, attributes, why, trace_state: None }
     }
 
+    /// Whether any sampler is told from outside what to do.
+    pub fn has_remote_samplers(&self) -> bool {
+        !self.sampler.remotes.is_empty()
+    }
+
     /// Samplers that are told from outside what to do.
     pub fn remote_samplers(&mut self) -> &mut [RemoteSampler] {
         &mut self.sampler.remotes
