@@ -28,6 +28,8 @@ pub(super) struct Adaptive {
     key: String,
     cap: RateLimiter,
     capped_until: u64,
+    /// The latest time that was told, ns. 0: none was.
+    latest: u64,
     /// By route; an empty one for all, or for those without one of their own.
     shares: BTreeMap<Box<[u8]>, Share>,
 }
@@ -52,6 +54,7 @@ impl Adaptive {
             cap: RateLimiter::new(format!("{key}.cap"), most, most.max(1.0)),
             key,
             capped_until: 0,
+            latest: 0,
             shares: BTreeMap::new(),
         }
     }
@@ -62,8 +65,9 @@ impl Adaptive {
         input: &SamplingInput<'_>,
         shared: &mut dyn SharedData,
     ) -> (bool, Option<Threshold>) {
-        let now = input.now;
-        let config = self.config;
+        // A stream of which only the end is seen tells no time.
+        self.latest = self.latest.max(input.now);
+        let (now, config) = (self.latest, self.config);
         let mut route: Vec<u8> = Vec::new();
         if config.per_route {
             input.attributes.any(&StartAttribute::Route, &mut |value| {
@@ -108,7 +112,7 @@ impl Share {
     }
 
     fn sync(&mut self, config: &AdaptiveConfig, now: u64, shared: &mut dyn SharedData) {
-        if now < self.due {
+        if now == 0 || now < self.due {
             return;
         }
         self.due = now.saturating_add(SYNC);
@@ -249,6 +253,18 @@ mod tests {
             worker.observe(route.as_bytes(), false, START);
         }
         assert!(worker.shares.len() <= MOST_ROUTES + 1, "routes are bounded: {}", worker.shares.len());
+    }
+
+    #[test]
+    fn a_stream_that_tells_no_time_changes_nothing_for_others() {
+        let mut run = Run::new(&CONFIG, 1);
+        run.seconds(20, 1_000, 0);
+        let share = |run: &Run| run.store.values.get("meshspan.adaptive..").cloned();
+        let known = share(&run);
+        assert!(known.is_some());
+        let mut late = Adaptive::new(&CONFIG, "meshspan.adaptive.".to_owned());
+        late.decide(&input(1, Parent::None, "", &NO_ATTRIBUTES), &mut run.store);
+        assert_eq!(share(&run), known);
     }
 
     #[test]

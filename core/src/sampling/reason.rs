@@ -140,7 +140,8 @@ impl Reasons {
     /// The number of the adaptive sampler that is being built.
     pub(super) fn adaptive(&mut self, config: &AdaptiveConfig) -> usize {
         // The same place in the same configuration, in whichever worker: the same aim.
-        let key = format!("meshspan.adaptive.{}.{}", self.path.join("."), config.traces_per_second);
+        let AdaptiveConfig { traces_per_second: aim, floor, ceiling, max_traces_per_second: most, .. } = config;
+        let key = format!("meshspan.adaptive.{}.{aim}.{floor}.{ceiling}.{most}", self.path.join("."));
         self.adaptive.push(Adaptive::new(config, key));
         self.adaptive.len().saturating_sub(1)
     }

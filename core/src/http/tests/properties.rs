@@ -35,6 +35,9 @@ const NAMES: &[&str] = &[
     "uber-trace-id",
     "x-captured",
     "authorization",
+    "content-type",
+    "x-envoy-force-trace",
+    "x-envoy-internal",
 ];
 
 fn some_setup() -> impl Strategy<Value = Setup> {
@@ -55,6 +58,8 @@ fn some_setup() -> impl Strategy<Value = Setup> {
         r#"{"parent_based": {"root": {"always_off": {}}, "local_parent_not_sampled": {"always_on": {}}}}"#,
         r#"{"parent_based": {"root": {"always_on": {}}, "local_parent_sampled": {"always_off": {}}}}"#,
         r#"{"probability/development": {"ratio": 0.5}}"#,
+        r#"{"adaptive": {"traces_per_second": 1, "per_route": true}}"#,
+        r#"{"jaeger_remote/development": {"endpoint": "http://jaeger:5778", "initial_sampler": {"rate_limiting": {"spans_per_second": 1}}}}"#,
         r#"{"composite/development": {"rule_based": {"rules": [
             {"attribute_patterns": {"key": "url.path", "included": ["/o*"]}, "sampler": {"always_on": {}}},
             {"span_kinds": ["client"], "sampler": {"rate_limiting": {"spans_per_second": 1}}}]}}}"#,
@@ -82,6 +87,7 @@ fn some_setup() -> impl Strategy<Value = Setup> {
             .meshspan(&format!(r#""routes": {ROUTES:?}"#))
             .meshspan(r#""baggage_attributes": ["k"]"#)
             .meshspan(&format!(r#""keep": {keep}"#))
+            .meshspan(r#""force": {"trusted": {"internal": true}}"#)
             .general(&format!(
                 r#""stability_opt_in_list": "{opt_in}",
                    "http": {{"server": {{"request_captured_headers": ["x-captured", "authorization"],
@@ -118,6 +124,9 @@ fn some_value() -> impl Strategy<Value = Vec<u8>> {
         "d",
         "k=%C3%A9%FF",
         "a=1,b=2",
+        "ot=th:8;rv:ffffffffffffff,a=1",
+        "application/grpc",
+        "true",
     ]);
     prop_oneof![
         3 => known.prop_map(|text| text.as_bytes().to_vec()),
