@@ -34,10 +34,11 @@ fn seconds(plugin: &mut Plugin, from: u64, count: u64, failing: u64) -> Vec<u64>
 #[test]
 fn errors_of_recorded_and_of_unrecorded_streams_count() {
     let sampler =
-        r#"{"parent_based": {"root": {"adaptive": {"traces_per_second": 10, "max_traces_per_second": 1000}}}}"#;
+        r#"{"parent_based": {"root": {"adaptive": {"traces_per_second": 0.5, "max_traces_per_second": 1000}}}}"#;
     let mut plugin = Setup::new("server").sampler(sampler).plugin();
     let calm = seconds(&mut plugin, 0, 10, 1);
-    assert!(calm[4..].iter().all(|recorded| *recorded < 30), "{calm:?}");
+    // So few that their errors alone would not tell.
+    assert!(calm[4..].iter().all(|recorded| *recorded < 5), "{calm:?}");
     let burst = seconds(&mut plugin, 10, 15, 20);
     assert!(burst[12..].iter().all(|recorded| *recorded > 900), "all of them: {burst:?}");
     let after = seconds(&mut plugin, 25, 3, 0);
