@@ -7,6 +7,7 @@ use super::composite::ComposableConfig;
 use super::force::ForceConfig;
 use super::jaeger_remote::JaegerRemoteConfig;
 use super::keep::KeepConfig;
+use super::masking::MaskingConfig;
 use super::rate_limiting::RateLimitingConfig;
 use crate::attribute::Attribute;
 
@@ -274,6 +275,8 @@ pub struct MeshspanConfig {
     pub force: Option<ForceConfig>,
     /// `baggage_attributes`: baggage keys that become span attributes `baggage.KEY`.
     pub baggage_attributes: Vec<String>,
+    /// `masking`.
+    pub masking: MaskingConfig,
 }
 
 /// What bounds memory, beside the standard's own limits.

@@ -8,7 +8,7 @@ use super::error::{Problem, nearest, quote};
 use super::ordered::unique;
 use super::reader::{Key, Object, Reader, built, not_yet};
 use super::token::is_token;
-use super::{Clusters, Inject, LimitsConfig, MeshspanConfig, Role, force, keep};
+use super::{Clusters, Inject, LimitsConfig, MaskingConfig, MeshspanConfig, Role, force, keep, masking};
 
 const NAME: &str = "meshspan";
 
@@ -21,7 +21,7 @@ const KEYS: &[Key] = &[
     built("baggage_attributes"),
     built("keep"),
     built("force"),
-    not_yet("masking"),
+    built("masking"),
     not_yet("metrics"),
     not_yet("logs"),
     not_yet("l4"),
@@ -63,6 +63,7 @@ impl Default for MeshspanConfig {
             keep: None,
             force: None,
             baggage_attributes: Vec::new(),
+            masking: MaskingConfig::default(),
         }
     }
 }
@@ -102,6 +103,7 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
             .nullable("baggage_attributes")
             .map(|keys| read_baggage_keys(&keys))
             .unwrap_or_default(),
+        masking: object.nullable("masking").map(|section| masking::read(&section)).unwrap_or_default(),
     }
 }
 
@@ -333,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_builds_is_not_ignored() {
-        for key in ["masking", "metrics", "logs", "l4"] {
+        for key in ["metrics", "logs", "l4"] {
             rejected_at(
                 &section(&format!(r#"{{"{key}": {{}}}}"#)),
                 &format!("$.distribution.meshspan.{key}"),

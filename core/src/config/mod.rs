@@ -16,6 +16,7 @@ mod instrumentation;
 mod jaeger_remote;
 pub(crate) mod json;
 mod keep;
+mod masking;
 mod meshspan;
 mod ordered;
 mod pairs;
@@ -40,6 +41,7 @@ pub use error::{ConfigError, ConfigErrors, JsonPath, Problem};
 pub use force::{ForceConfig, ForceKind};
 pub use jaeger_remote::JaegerRemoteConfig;
 pub use keep::KeepConfig;
+pub use masking::{DetectorActions, FieldRule, HashKey, MaskingConfig, MaskingMode, PatternRule};
 pub use meshspan::validate_route_template;
 pub use rate_limiting::RateLimitingConfig;
 

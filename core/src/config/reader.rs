@@ -202,9 +202,14 @@ impl<'d> Reader<'d> {
     }
 
     pub(super) fn boolean(&self) -> Option<bool> {
+        self.boolean_or("true or false")
+    }
+
+    /// A boolean where something else may stand too; `allowed` says all of it.
+    pub(super) fn boolean_or(&self, allowed: &str) -> Option<bool> {
         match self.node.value {
             Value::Bool(truth) => Some(truth),
-            _ => self.wrong_type("true or false"),
+            _ => self.wrong_type(allowed),
         }
     }
 

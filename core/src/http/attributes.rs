@@ -5,7 +5,7 @@ use super::exchange::{Recorded, StreamEnd};
 use super::request::{RequestHead, Tunnel};
 use crate::config::{HttpInstrumentation, HttpSemconv};
 use crate::header;
-use crate::masking::{Masked, Masker};
+use crate::masking::{Masked, Masker, Url};
 use crate::semconv::{self, envoy, legacy};
 use crate::span::{SpanAttributes, SpanKind, SpanStatus, Value};
 
@@ -61,76 +61,80 @@ impl SpanShape {
         self.semconv == HttpSemconv::Duplicate
     }
 
-    /// Attributes that the request's head gives.
-    pub(super) fn put_request(&self, head: &RequestHead<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
+    /// Attributes that the request's head gives; `template` is the route's that its path follows.
+    pub(super) fn put_request(
+        &self,
+        head: &RequestHead<'_>,
+        template: Option<&str>,
+        masker: &Masker,
+        attributes: &mut SpanAttributes,
+    ) {
         let known = self.known_method(head.method);
         if let Some(method) = &known {
             attributes.put_text(semconv::HTTP_REQUEST_METHOD, &Masked::configured(method));
         } else {
             attributes.put_text(semconv::HTTP_REQUEST_METHOD, &Masked::literal("_OTHER"));
             if !head.method.is_empty() {
-                attributes.put_text(semconv::HTTP_REQUEST_METHOD_ORIGINAL, &masker.text(head.method));
+                put_value(attributes, masker, semconv::HTTP_REQUEST_METHOD_ORIGINAL, head.method);
             }
         }
         if self.is_legacy() && !head.method.is_empty() {
-            attributes.put_text(legacy::HTTP_METHOD, &masker.text(head.method));
+            put_value(attributes, masker, legacy::HTTP_METHOD, head.method);
         }
-        self.put_url(head, masker, attributes);
+        self.put_url(head, template, masker, attributes);
         if let Some(server) = split(head.authority) {
-            attributes.put_text(semconv::SERVER_ADDRESS, &masker.text(server.host));
+            put_value(attributes, masker, semconv::SERVER_ADDRESS, server.host);
             // A client span has to say its port; a server span leaves out one that the client left out.
             let implied = || if self.kind == SpanKind::Client { default_port(head.scheme()) } else { None };
             if let Some(port) = server.port.or_else(implied) {
                 attributes.put_count(semconv::SERVER_PORT, u64::from(port));
             }
             if self.is_legacy() && self.kind == SpanKind::Client {
-                attributes.put_text(legacy::NET_PEER_NAME, &masker.text(server.host));
+                put_value(attributes, masker, legacy::NET_PEER_NAME, server.host);
             }
         }
         if let Some(user_agent) = head.user_agent {
-            attributes.put_text(semconv::USER_AGENT_ORIGINAL, &masker.text(user_agent));
+            put_value(attributes, masker, semconv::USER_AGENT_ORIGINAL, user_agent);
         }
         for (name, key) in &self.request_headers {
             put_header(attributes, masker, name, key, head.values(name));
         }
     }
 
-    fn put_url(&self, head: &RequestHead<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
+    fn put_url(
+        &self,
+        head: &RequestHead<'_>,
+        template: Option<&str>,
+        masker: &Masker,
+        attributes: &mut SpanAttributes,
+    ) {
         if head.path.is_empty() {
             return;
         }
         let scheme = head.scheme();
         let (path, query) = head.path_and_query();
-        // `OPTIONS *` is about the server as a whole: its URL has no path.
-        let is_asterisk = path == b"*";
-        let path = masker.text(path);
-        let query = query.map(|query| masker.query(query));
         if self.kind == SpanKind::Server {
             if !scheme.is_empty() {
-                attributes.put_text(semconv::URL_SCHEME, &masker.text(scheme));
+                put_value(attributes, masker, semconv::URL_SCHEME, scheme);
             }
-            attributes.put_text(semconv::URL_PATH, &path);
-            if let Some(query) = query.as_ref().filter(|query| !query.as_str().is_empty()) {
-                attributes.put_text(semconv::URL_QUERY, query);
+            put(attributes, semconv::URL_PATH, masker.path(semconv::URL_PATH, path, template));
+            if let Some(query) = query.filter(|query| !query.is_empty()) {
+                put(attributes, semconv::URL_QUERY, masker.query(semconv::URL_QUERY, query));
             }
         }
-        if self.kind == SpanKind::Client || self.is_legacy() {
-            let scheme = if scheme.is_empty() { Masked::literal("http") } else { masker.text(scheme) };
-            let authority = masker.authority(head.authority);
-            let mut parts = vec![&scheme, const { &Masked::literal("://") }, &authority];
-            if !is_asterisk {
-                parts.push(&path);
-            }
-            if let Some(query) = &query {
-                parts.extend([const { &Masked::literal("?") }, query]);
-            }
-            let url = Masked::concat(&parts);
-            if self.kind == SpanKind::Client {
-                attributes.put_text(semconv::URL_FULL, &url);
-            }
-            if self.is_legacy() {
-                attributes.put_text(legacy::HTTP_URL, &url);
-            }
+        let url = Url {
+            scheme: if scheme.is_empty() { b"http" } else { scheme },
+            authority: head.authority,
+            // `OPTIONS *` is about the server as a whole: its URL has no path.
+            path: Some(path).filter(|path| path != b"*"),
+            query,
+            template,
+        };
+        if self.kind == SpanKind::Client {
+            put(attributes, semconv::URL_FULL, masker.url(semconv::URL_FULL, &url));
+        }
+        if self.is_legacy() {
+            put(attributes, legacy::HTTP_URL, masker.url(legacy::HTTP_URL, &url));
         }
     }
 
@@ -156,14 +160,14 @@ impl SpanShape {
         // What the host says is the protocol of the client's connection; a gateway's own may be another.
         let is_inner = self.kind == SpanKind::Client && recorded.gateway.is_some();
         if let Some(version) = end.protocol.strip_prefix(b"HTTP/").filter(|_| !is_inner) {
-            attributes.put_text(semconv::NETWORK_PROTOCOL_VERSION, &masker.text(version));
+            put_value(attributes, masker, semconv::NETWORK_PROTOCOL_VERSION, version);
             if self.is_legacy() {
                 let flavor = match version {
-                    b"2" => Masked::literal("2.0"),
-                    b"3" => Masked::literal("3.0"),
-                    other => masker.text(other),
+                    b"2" => b"2.0",
+                    b"3" => b"3.0",
+                    other => other,
                 };
-                attributes.put_text(legacy::HTTP_FLAVOR, &flavor);
+                put_value(attributes, masker, legacy::HTTP_FLAVOR, flavor);
             }
         }
         self.put_peer(end, masker, attributes);
@@ -226,7 +230,7 @@ impl SpanShape {
     fn put_peer(&self, end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
         if self.kind == SpanKind::Client {
             if let Some(peer) = split_socket(end.upstream_address) {
-                attributes.put_text(semconv::NETWORK_PEER_ADDRESS, &masker.text(peer.host));
+                put_value(attributes, masker, semconv::NETWORK_PEER_ADDRESS, peer.host);
                 if let Some(port) = peer.port {
                     attributes.put_count(semconv::NETWORK_PEER_PORT, u64::from(port));
                 }
@@ -234,14 +238,14 @@ impl SpanShape {
             return;
         }
         let Some(client) = split_socket(end.source_address) else { return };
-        attributes.put_text(semconv::CLIENT_ADDRESS, &masker.text(client.host));
+        put_value(attributes, masker, semconv::CLIENT_ADDRESS, client.host);
         if self.is_legacy() {
-            attributes.put_text(legacy::NET_PEER_NAME, &masker.text(client.host));
+            put_value(attributes, masker, legacy::NET_PEER_NAME, client.host);
         }
         // An address from x-forwarded-for has port 0, and is not the peer's.
         if let Some(port) = client.port.filter(|port| *port != 0) {
             attributes.put_count(semconv::CLIENT_PORT, u64::from(port));
-            attributes.put_text(semconv::NETWORK_PEER_ADDRESS, &masker.text(client.host));
+            put_value(attributes, masker, semconv::NETWORK_PEER_ADDRESS, client.host);
             attributes.put_count(semconv::NETWORK_PEER_PORT, u64::from(port));
         }
     }
@@ -260,7 +264,7 @@ fn put_envoy(end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttribut
     ];
     for (key, text) in texts {
         if !text.is_empty() {
-            attributes.put_text(key, &masker.text(text));
+            put_value(attributes, masker, key, text);
         }
     }
     if let Some(count) = end.attempt_count.filter(|count| *count > 0) {
@@ -274,6 +278,18 @@ fn put_envoy(end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttribut
     }
 }
 
+/// A text from traffic.
+fn put_value(attributes: &mut SpanAttributes, masker: &Masker, key: &str, text: &[u8]) {
+    put(attributes, key, masker.value(key, text));
+}
+
+/// A text that may leave, unless masking says that the whole attribute must not.
+fn put(attributes: &mut SpanAttributes, key: &str, text: Option<Masked<'_>>) {
+    if let Some(text) = text {
+        attributes.put_text(key, &text);
+    }
+}
+
 /// A captured header: an array of its lines' values, when it is there at all.
 fn put_header<'a>(
     attributes: &mut SpanAttributes,
@@ -282,8 +298,8 @@ fn put_header<'a>(
     key: &str,
     values: impl Iterator<Item = &'a [u8]>,
 ) {
-    let values: Vec<_> = values.map(|value| masker.header(name.as_bytes(), value)).collect();
-    if !values.is_empty() {
+    let values: Option<Vec<_>> = values.map(|value| masker.header(key, name, value)).collect();
+    if let Some(values) = values.filter(|values| !values.is_empty()) {
         attributes.put(key, Value::Texts(&values));
     }
 }

@@ -8,6 +8,7 @@ mod endings;
 mod force;
 mod keep;
 mod limits;
+mod masking;
 mod names;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;

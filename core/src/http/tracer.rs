@@ -78,6 +78,9 @@ impl Asked {
 /// From how long on a span counts as slow where a full queue has to choose, ns: a second.
 const SLOW: u64 = 1_000_000_000;
 
+/// The name of the span's trace state among attribute keys, for masking.
+const TRACE_STATE_KEY: &str = "trace_state";
+
 /// The spans that a stream becomes.
 enum Plan {
     Server(Planned),
@@ -138,7 +141,7 @@ impl HttpTracer {
             sampler,
             keeper: config.meshspan.keep.as_ref().map(Keeper::new),
             force: config.meshspan.force.as_ref().map(Force::new),
-            masker: Masker::new(instrumentation),
+            masker: Masker::new(&config.meshspan.masking, instrumentation),
             limits: tracer.limits,
             server: SpanShape::new(SpanKind::Server, &instrumentation.http_server, semconv),
             client: SpanShape::new(SpanKind::Client, &instrumentation.http_client, semconv),
@@ -238,23 +241,25 @@ impl HttpTracer {
         };
         self.propagators.inject(&outgoing, &head.carrier, &mut edits);
 
-        let open = |planned: Option<Planned>, shape: &SpanShape| {
-            let planned = planned.filter(|planned| planned.decision.sampled)?;
-            let mut open = self.open(planned.span_id, planned.why, shape, head, &extraction.baggage);
-            let own = Some(sampling.with_threshold(planned.decision.threshold)).filter(|own| *own != change);
-            open.trace_state = own.map(|own| trace_state.combined(member(&own)));
-            Some(open)
-        };
-        let (server, client) = (open(plan.server(), &self.server), open(plan.client(), &self.client));
-        let is_recorded = server.is_some() || client.is_some();
         let Some(outer) = plan.server().or(plan.client()) else { return (Exchange::NotRecorded, edits) };
         let reason = outer.decision.reason;
+        let is_sampled = |planned: Option<Planned>| planned.is_some_and(|planned| planned.decision.sampled);
+        let is_recorded = is_sampled(plan.server()) || is_sampled(plan.client());
         let is_watched = self.sampler.wants_end(reason);
         if !is_recorded && self.keeper.is_none() && !is_watched {
             counters.increment(Counter::SpansNotSampled);
             return (Exchange::NotRecorded, edits);
         }
         let needs_route = is_recorded || is_watched || self.keeper.as_ref().is_some_and(Keeper::needs_route);
+        let route = if needs_route { self.routes.find(head.path_and_query().0) } else { None };
+        let open = |planned: Option<Planned>, shape: &SpanShape| {
+            let planned = planned.filter(|planned| planned.decision.sampled)?;
+            let mut open = self.open(planned.span_id, planned.why, shape, head, route.as_deref(), &extraction.baggage);
+            let own = Some(sampling.with_threshold(planned.decision.threshold)).filter(|own| *own != change);
+            open.trace_state = own.map(|own| trace_state.combined(member(&own)));
+            Some(open)
+        };
+        let (server, client) = (open(plan.server(), &self.server), open(plan.client(), &self.client));
         let recorded = Recorded {
             trace_id,
             trace_flags: if is_recorded { flags::SAMPLED } else { 0 } | if random { flags::RANDOM } else { 0 },
@@ -264,7 +269,7 @@ impl HttpTracer {
             gateway: if let Plan::Gateway { server, .. } = &plan { Some(server.span_id) } else { None },
             tunnel: head.tunnel(),
             is_grpc: head.grpc_method().is_some(),
-            route: if needs_route { self.routes.find(head.path_and_query().0) } else { None },
+            route,
             server,
             client,
             seen_at: now.filter(|_| self.role == Role::Gateway),
@@ -290,13 +295,15 @@ impl HttpTracer {
         why: Why,
         shape: &SpanShape,
         head: &RequestHead<'_>,
+        route: Option<&str>,
         baggage: &Baggage<'_>,
     ) -> OpenSpan {
         let mut attributes = SpanAttributes::new(self.limits);
-        shape.put_request(head, &self.masker, &mut attributes);
+        shape.put_request(head, route, &self.masker, &mut attributes);
         for (key, attribute) in &self.baggage {
-            if let Some(value) = baggage.get(key) {
-                attributes.put_text(attribute, &self.masker.text(&value));
+            let value = baggage.get(key);
+            if let Some(value) = value.as_ref().and_then(|value| self.masker.value(attribute, value)) {
+                attributes.put_text(attribute, &value);
             }
         }
         let method = shape.known_method(head.method).unwrap_or_else(|| Rc::from("HTTP"));
@@ -378,13 +385,15 @@ impl HttpTracer {
         let head = RequestHead::collect(lines.iter(), self.captures_request_headers());
         let baggage = self.propagators.extract(&head.carrier).baggage;
         let why = Why::Kept(reason, adjusted_count);
-        let open = |span_id: Option<SpanId>, shape| Some(self.open(span_id?, why, shape, &head, &baggage));
         let mut recorded = pending.recorded;
-        recorded.server = open(pending.server, &self.server);
-        recorded.client = open(pending.client, &self.client);
         if recorded.route.is_none() {
             recorded.route = self.routes.find(head.path_and_query().0);
         }
+        let route = recorded.route.clone();
+        let open =
+            |span_id: Option<SpanId>, shape| Some(self.open(span_id?, why, shape, &head, route.as_deref(), &baggage));
+        recorded.server = open(pending.server, &self.server);
+        recorded.client = open(pending.client, &self.client);
         Some(Box::new(recorded))
     }
 
@@ -414,7 +423,7 @@ impl HttpTracer {
         let envoy_route = Some(end.route_name).filter(|name| looks_like_template(name));
         let route = match &recorded.route {
             Some(template) => Some(Masked::configured(template)),
-            None => envoy_route.map(|name| self.masker.text(name)),
+            None => envoy_route.and_then(|name| self.masker.value(semconv::HTTP_ROUTE, name)),
         };
         // A gateway that answered by itself called nobody: then its client span never was.
         let called = recorded.gateway.is_none() || end.attempt_count.is_none_or(|count| count > 0);
@@ -439,11 +448,14 @@ impl HttpTracer {
                 Some(route) => Masked::concat(&[&method, const { &Masked::literal(" ") }, route]),
                 None => method,
             };
+            // The request's header keeps all of it: that is between others.
+            let trace_state = open.trace_state.as_deref().unwrap_or(&recorded.trace_state);
+            let trace_state = self.masker.value(TRACE_STATE_KEY, trace_state.as_bytes());
             Span {
                 trace_id: recorded.trace_id,
                 span_id: open.span_id,
                 parent,
-                trace_state: open.trace_state.as_deref().unwrap_or(&recorded.trace_state),
+                trace_state: trace_state.as_ref().unwrap_or(const { &Masked::literal("") }),
                 trace_flags: recorded.trace_flags,
                 name: &name,
                 kind: shape.kind(),
@@ -469,6 +481,11 @@ impl HttpTracer {
         for span in [server, client].into_iter().filter(|span| !span.is_empty()) {
             emit(span, importance);
         }
+    }
+
+    /// The masking service, and with it the counts of what was masked.
+    pub const fn masker(&self) -> &Masker {
+        &self.masker
     }
 
     /// How the request asks to be recorded, where it does and that is honoured.

@@ -1,32 +1,40 @@
-//! Sensitive query parameters (semantic conventions, registry, `url.query`: values of known keys are replaced).
+//! Lists of `name=value`: queries and cookies. Names stay; values go.
 
 use std::borrow::Cow;
 
-use super::REDACTED;
+use super::rules::Dropped;
 
-/// Replaces the values of the `sensitive` keys (case-sensitive, as the conventions say). Keys stay.
-pub(super) fn mask<'a>(query: Cow<'a, str>, sensitive: &[String]) -> Cow<'a, str> {
-    let is_sensitive = |pair: &str| {
-        pair.split_once('=').is_some_and(|(key, value)| !value.is_empty() && sensitive.iter().any(|name| name == key))
-    };
-    if !query.split('&').any(is_sensitive) {
-        return query;
-    }
-    let mut masked = String::with_capacity(query.len());
-    for (index, pair) in query.split('&').enumerate() {
-        if index > 0 {
-            masked.push('&');
+/// Given a pair's name and value as they are written, says what becomes of the value; `Ok(None)`: nothing.
+pub(super) type Treat<'t> = dyn FnMut(&str, &str) -> Result<Option<Cow<'static, str>>, Dropped> + 't;
+
+/// Rewrites the values of a list of pairs that `separator` parts.
+pub(super) fn map_values<'a>(
+    list: Cow<'a, str>,
+    separator: char,
+    treat: &mut Treat<'_>,
+) -> Result<Cow<'a, str>, Dropped> {
+    let mut changed: Option<String> = None;
+    let mut copied: usize = 0;
+    let mut position: usize = 0;
+    for pair in list.split(separator) {
+        let end = position.saturating_add(pair.len());
+        if let Some((name, value)) = pair.split_once('=')
+            && let Some(instead) = treat(name, value)?
+        {
+            let text = changed.get_or_insert_default();
+            text.push_str(list.get(copied..end.saturating_sub(value.len())).unwrap_or_default());
+            text.push_str(&instead);
+            copied = end;
         }
-        match pair.split_once('=') {
-            Some((key, _)) if is_sensitive(pair) => {
-                masked.push_str(key);
-                masked.push('=');
-                masked.push_str(REDACTED);
-            }
-            _ => masked.push_str(pair),
-        }
+        position = end.saturating_add(separator.len_utf8());
     }
-    Cow::Owned(masked)
+    Ok(match changed {
+        None => list,
+        Some(mut text) => {
+            text.push_str(list.get(copied..).unwrap_or_default());
+            Cow::Owned(text)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -37,22 +45,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_values_of_sensitive_keys_go() {
-        let sensitive = ["sig".to_owned(), "Signature".to_owned()];
+    fn values_are_replaced_and_all_else_stays() {
         let table: &[(&str, &str, &str)] = &[
             ("", "", "nothing there"),
             ("q=otel", "q=otel", "nothing sensitive"),
-            ("sig=abc", "sig=REDACTED", "alone"),
-            ("a=1&sig=abc&b=2", "a=1&sig=REDACTED&b=2", "in the middle"),
-            ("sig=a&sig=b", "sig=REDACTED&sig=REDACTED", "twice"),
-            ("sig", "sig", "a key without a value hides nothing"),
-            ("sig=", "sig=", "an empty value hides nothing"),
-            ("SIG=abc", "SIG=abc", "keys are case-sensitive"),
-            ("sig=a=b", "sig=REDACTED", "the value may hold ="),
+            ("sig=abc", "sig=X", "alone"),
+            ("a=1&sig=abc&b=2", "a=1&sig=X&b=2", "in the middle"),
+            ("sig=a&&sig=b&", "sig=X&&sig=X&", "twice, with empty pairs"),
+            ("sig", "sig", "no value"),
+            ("sig=a=b", "sig=X", "the value may hold ="),
             ("design=x", "design=x", "a key that only ends like one"),
         ];
-        for (query, expected, why) in table {
-            assert_eq!(mask(Cow::Borrowed(query), &sensitive), *expected, "{why}");
+        for (list, expected, why) in table {
+            let mut treat = |name: &str, _: &str| Ok((name == "sig").then_some(Cow::Borrowed("X")));
+            assert_eq!(map_values(Cow::Borrowed(list), '&', &mut treat).unwrap(), *expected, "{why}");
         }
+        assert_eq!(map_values(Cow::Borrowed("a=b"), '&', &mut |_, _| Err(Dropped)), Err(Dropped));
     }
 }

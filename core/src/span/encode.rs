@@ -33,7 +33,7 @@ pub struct Span<'a> {
     /// The span above, and whether it is another process's.
     pub parent: Option<(SpanId, bool)>,
     /// W3C tracestate, as it goes on; empty: none.
-    pub trace_state: &'a str,
+    pub trace_state: &'a Masked<'a>,
     /// W3C trace flags (8 bits).
     pub trace_flags: u8,
     /// Low in cardinality.
@@ -59,15 +59,15 @@ impl Span<'_> {
     /// Appends the span as one `ScopeSpans.spans` field. Returns how many bytes that took.
     pub fn put(&self, buffer: &mut Vec<u8>) -> usize {
         let before = buffer.len();
-        let name = self.name.as_str();
+        let (name, trace_state) = (self.name.as_str(), self.trace_state.as_str());
         let end = self.end.max(self.start);
         let dropped = self.attributes.dropped();
 
         // 18 + 10 for the ids, 2 for the kind, 9 + 9 for the times, 6 for the flags (field 16's key takes two).
         let mut len =
             54_usize.saturating_add(delimited_len(name.len())).saturating_add(self.attributes.as_bytes().len());
-        if !self.trace_state.is_empty() {
-            len = len.saturating_add(delimited_len(self.trace_state.len()));
+        if !trace_state.is_empty() {
+            len = len.saturating_add(delimited_len(trace_state.len()));
         }
         if self.parent.is_some() {
             len = len.saturating_add(10);
@@ -82,8 +82,8 @@ impl Span<'_> {
         put_delimited_head(buffer, 2, len);
         put_bytes(buffer, 1, &self.trace_id.to_bytes());
         put_bytes(buffer, 2, &self.span_id.to_bytes());
-        if !self.trace_state.is_empty() {
-            put_bytes(buffer, 3, self.trace_state.as_bytes());
+        if !trace_state.is_empty() {
+            put_bytes(buffer, 3, trace_state.as_bytes());
         }
         let mut flags = u32::from(self.trace_flags) | HAS_IS_REMOTE;
         if let Some((parent, remote)) = self.parent {
@@ -143,7 +143,7 @@ mod tests {
             trace_id: TraceId::new(0x0102).unwrap(),
             span_id: SpanId::new(3).unwrap(),
             parent: Some((SpanId::new(4).unwrap(), true)),
-            trace_state: "a=b",
+            trace_state: &Masked::literal("a=b"),
             trace_flags: 3,
             name: &Masked::literal("GET /users/{id}"),
             kind: SpanKind::Server,
@@ -185,7 +185,7 @@ mod tests {
             trace_id: TraceId::new(1).unwrap(),
             span_id: SpanId::new(1).unwrap(),
             parent: None,
-            trace_state: "",
+            trace_state: &Masked::literal(""),
             trace_flags: 1,
             name: &Masked::literal("GET"),
             kind: SpanKind::Client,

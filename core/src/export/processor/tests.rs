@@ -18,7 +18,7 @@ pub(super) fn span(id: u64) -> Vec<u8> {
         trace_id: TraceId::new(1).unwrap(),
         span_id: SpanId::new(id).unwrap(),
         parent: None,
-        trace_state: "",
+        trace_state: &Masked::literal(""),
         trace_flags: 1,
         name: &Masked::literal("GET"),
         kind: SpanKind::Server,
