@@ -13,6 +13,7 @@ pub const MODULE_VARIABLE: &str = "MESHSPAN_WASM";
 
 const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const STRING_TYPE: &str = "type.googleapis.com/google.protobuf.StringValue";
+const CLUSTER_TYPE: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const LISTENER_TYPE: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 
 /// An Envoy bootstrap. The changing methods take and give it, so that they chain.
@@ -235,36 +236,60 @@ impl EnvoyConfig {
         &self.root
     }
 
+    /// Takes a cluster out.
+    #[must_use]
+    pub fn without_cluster(mut self, name: &str) -> Self {
+        self.clusters_mut().retain(|cluster| cluster["name"] != name);
+        self
+    }
+
     /// Takes the listeners out and has Envoy read them from `file`, so that they can be exchanged.
     #[must_use]
     pub(crate) fn with_listener_file(mut self, file: &Path) -> Self {
         *self.listeners_mut() = Vec::new();
+        self.discovered("lds_config", file)
+    }
+
+    /// Has Envoy read more clusters from `file`.
+    #[must_use]
+    pub(crate) fn with_cluster_file(self, file: &Path) -> Self {
+        self.discovered("cds_config", file)
+    }
+
+    fn discovered(mut self, service: &str, file: &Path) -> Self {
         // Envoy asks for a node before it reads anything by discovery.
         if self.root["node"].is_null() {
             self.root["node"] = json!({"id": "kit", "cluster": "kit"});
         }
         let folder = file.parent().unwrap_or(Path::new("."));
-        self.root["dynamic_resources"] = json!({"lds_config": {
+        self.root["dynamic_resources"][service] = json!({
             "resource_api_version": "V3",
             "path_config_source": {
                 "path": file.display().to_string(),
                 "watched_directory": {"path": folder.display().to_string()},
             },
-        }});
+        });
         self
     }
 
-    /// The listeners as the discovery response that [`Self::with_listener_file`]'s file holds.
-    pub(crate) fn listener_resources(&self, version: u64) -> Value {
-        let listeners = self.root["static_resources"]["listeners"].as_array().cloned().unwrap_or_default();
-        let resources: Vec<Value> = listeners
-            .into_iter()
-            .map(|mut listener| {
-                listener["@type"] = LISTENER_TYPE.into();
-                listener
-            })
-            .collect();
-        json!({"version_info": version.to_string(), "resources": resources})
+    /// The listeners as resources of the file of [`Self::with_listener_file`].
+    pub(crate) fn listener_resources(&self) -> Vec<Value> {
+        self.resources("listeners", LISTENER_TYPE)
+    }
+
+    /// The clusters of these names as resources of the file of [`Self::with_cluster_file`].
+    pub(crate) fn cluster_resources(&self, names: &[&str]) -> Vec<Value> {
+        let mut clusters = self.resources("clusters", CLUSTER_TYPE);
+        clusters.retain(|cluster| cluster["name"].as_str().is_some_and(|name| names.contains(&name)));
+        clusters
+    }
+
+    fn resources(&self, kind: &str, resource_type: &str) -> Vec<Value> {
+        let mut resources = self.root["static_resources"][kind].as_array().cloned().unwrap_or_default();
+        for resource in &mut resources {
+            resource["@type"] = resource_type.into();
+        }
+        resources
     }
 
     /// Names of the listeners, in order.

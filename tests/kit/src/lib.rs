@@ -34,6 +34,7 @@ pub mod backend;
 pub mod client;
 pub mod config;
 pub mod envoy;
+pub mod load;
 mod process;
 pub mod receiver;
 pub mod runtime;

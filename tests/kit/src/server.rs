@@ -1,13 +1,20 @@
 //! An HTTP server in this process: HTTP/1.1 and cleartext HTTP/2 on one port, with connections that a handler
 //! can break off.
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -32,6 +39,18 @@ impl Connection {
     /// Breaks the TCP connection off with a reset (RST), at once, with everything that runs on it.
     pub(crate) fn reset(&self) {
         self.reset.notify_one();
+    }
+
+    /// A body that begins with these bytes, and then the connection is reset.
+    pub(crate) fn body_before_reset(self, beginning: Bytes) -> Body {
+        body_of(move |sender| async move {
+            let _ = sender.send(Frame::data(beginning)).await;
+            // The bytes have to be on their way before the reset overtakes them.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            self.reset();
+            // An ended body would be a complete one: keep it open until the connection is gone.
+            sender.closed().await;
+        })
     }
 }
 
@@ -92,7 +111,32 @@ async fn serve(stream: tokio::net::TcpStream, router: Router) {
         _ = serving => {}
         () = reset.notified() => {
             // No lingering: closing then sends a reset instead of what is still buffered.
-            let _ = socket2::SockRef::from(&duplicate).set_linger(Some(std::time::Duration::ZERO));
+            let _ = socket2::SockRef::from(&duplicate).set_linger(Some(Duration::ZERO));
         }
+    }
+}
+
+/// A body that a task writes frame by frame.
+pub(crate) fn body_of<F>(write: impl FnOnce(tokio::sync::mpsc::Sender<Frame<Bytes>>) -> F) -> Body
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(write(sender));
+    Body::new(Frames(receiver))
+}
+
+/// A body of the frames that arrive on a channel.
+struct Frames(tokio::sync::mpsc::Receiver<Frame<Bytes>>);
+
+impl hyper::body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|frame| frame.map(Ok))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meshspan_kit::client::Request;
 use meshspan_kit::config::EnvoyConfig;
-use meshspan_kit::envoy::{Envoy, EnvoyBinary, ListenerUpdate, Options};
+use meshspan_kit::envoy::{Envoy, EnvoyBinary, Options, Update};
 use meshspan_kit::service::Service;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -79,12 +79,12 @@ fn listeners_are_exchanged_while_it_runs_and_a_bad_one_is_refused() {
             manager["route_config"]["virtual_hosts"][0]["routes"] =
                 serde_json::json!([{"match": {"prefix": "/"}, "direct_response": {"status": 418}}]);
         });
-        assert_eq!(envoy.update_listeners(&teapot).unwrap(), ListenerUpdate::Accepted);
+        assert_eq!(envoy.update_listeners(&teapot).unwrap(), Update::Accepted);
         // The workers take the new listener over one after another.
         meshspan_kit::wait::until(SOON, "the new route", || (status() == 418).then_some(())).unwrap();
 
         let broken = config.connection_managers(|_, manager| manager["stat_prefix"] = "".into());
-        assert_eq!(envoy.update_listeners(&broken).unwrap(), ListenerUpdate::Rejected);
+        assert_eq!(envoy.update_listeners(&broken).unwrap(), Update::Rejected);
         assert_eq!(status(), 418, "the former listener goes on");
         envoy.stop().unwrap();
     }
@@ -96,5 +96,33 @@ fn an_envoy_that_cannot_start_says_why() {
         let config = EnvoyConfig::parse("{no_such_field: 1}").unwrap();
         let Err(error) = Envoy::start(&binary, &config) else { panic!("it started") };
         assert!(format!("{error:#}").contains("no_such_field"), "{error:#}");
+    }
+}
+
+#[test]
+fn clusters_come_and_go_while_it_runs() {
+    for binary in envoys() {
+        let service = Service::start().unwrap();
+        let options = Options { clusters_by_file: true, ..Options::default() };
+        let config = gateway(&service);
+        let envoy = Envoy::start_with(&binary, &config, &options).unwrap();
+        let more = config.clone().add_cluster("more", service.address(), false);
+        let known = || envoy.admin_get("/clusters").unwrap().text().contains("\nmore::");
+        assert!(!known());
+        assert_eq!(envoy.update_clusters(&more, &["more"]).unwrap(), Update::Accepted);
+        assert!(known());
+        assert_eq!(Request::get("/").send(envoy.address("ingress").unwrap()).unwrap().status, 200);
+        let wrong = more.change(|root| {
+            if let Some(clusters) = root["static_resources"]["clusters"].as_array_mut() {
+                for cluster in clusters {
+                    cluster["connect_timeout"] = "-1s".into();
+                }
+            }
+        });
+        assert_eq!(envoy.update_clusters(&wrong, &["more"]).unwrap(), Update::Rejected);
+        assert!(known());
+        assert_eq!(envoy.update_clusters(&wrong, &[]).unwrap(), Update::Accepted);
+        assert!(!known());
+        envoy.stop().unwrap();
     }
 }

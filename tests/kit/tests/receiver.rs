@@ -134,6 +134,36 @@ fn the_script_is_followed_request_by_request_over_http() {
 }
 
 #[test]
+fn an_answer_that_is_reset_midway_has_begun_and_does_not_count() {
+    let receiver = Receiver::start().unwrap();
+    receiver.set_default(Behaviour::ResetMidResponse);
+    let request = post("application/x-protobuf", export("x").encode_to_vec());
+    let begun = request.send(receiver.address()).unwrap();
+    assert_eq!((begun.status, begun.truncated, begun.body.is_empty()), (200, true, false));
+    runtime::block_on(grpc_client(&receiver).export(export("grpc"))).unwrap_err();
+    assert_eq!((receiver.span_count(), receiver.requests().len()), (0, 2));
+}
+
+#[test]
+fn what_is_above_a_limit_of_size_is_refused() {
+    let receiver = Receiver::start().unwrap();
+    let bytes = export("x").encode_to_vec();
+    let frame = bytes.len() + 5;
+    for (limit, fits) in [(frame, true), (frame - 1, false)] {
+        receiver.set_default(Behaviour::SizeLimit(limit));
+        let answer = runtime::block_on(grpc_client(&receiver).export(export("x")));
+        let refused = answer.err().map(|status| (status.code(), status.message().contains("larger than max")));
+        assert_eq!(refused, (!fits).then_some((tonic::Code::ResourceExhausted, true)), "{limit}");
+    }
+    for (limit, status) in [(bytes.len(), 200), (bytes.len() - 1, 413)] {
+        receiver.set_default(Behaviour::SizeLimit(limit));
+        let answer = post("application/x-protobuf", bytes.clone()).send(receiver.address()).unwrap();
+        assert_eq!(answer.status, status, "{limit}");
+    }
+    assert_eq!(receiver.span_count(), 2, "what was refused does not count as received");
+}
+
+#[test]
 fn what_is_no_otlp_is_refused_and_kept() {
     let receiver = Receiver::start().unwrap();
     let cases = [
@@ -164,7 +194,9 @@ fn a_receiver_comes_back_where_it_was() {
     let address = receiver.address();
     let request = post("application/x-protobuf", export("x").encode_to_vec());
     request.send(address).unwrap();
+    let counter = receiver.span_counter();
     drop(receiver);
+    assert_eq!(counter.count(), 1);
     // The port is free once the accepting task has ended.
     let again = meshspan_kit::wait::until(SOON, "the port", || Receiver::start_at(address).ok()).unwrap();
     request.send(address).unwrap();

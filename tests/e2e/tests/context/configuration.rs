@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use meshspan_e2e::{DEADLINE, Mesh, assert_no_failure, bootstrap, each_envoy, tracing};
 use meshspan_kit::client::{Connection, Request};
-use meshspan_kit::envoy::{Envoy, EnvoyBinary, ListenerUpdate, Options};
+use meshspan_kit::envoy::{Envoy, EnvoyBinary, Options, Update};
 use meshspan_kit::opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use meshspan_kit::receiver::{Behaviour, ReceivedSpan};
 use meshspan_kit::wait;
@@ -92,7 +92,7 @@ fn a_wrong_configuration_that_is_pushed_leaves_the_former_at_work() {
         mesh.exchange("inbound", &Request::get("/before"));
         mesh.span_at("/before");
         let pushed = mesh.addressed(&bootstrap(&[("inbound", config.clone())]));
-        assert_eq!(mesh.envoy.update_listeners(&pushed).unwrap(), ListenerUpdate::Rejected);
+        assert_eq!(mesh.envoy.update_listeners(&pushed).unwrap(), Update::Rejected);
         assert_says_all(&mesh.envoy.log(), said);
         for _ in 0..20 {
             let (_, upstream) = mesh.exchange("inbound", &Request::get("/after"));
@@ -147,7 +147,7 @@ fn a_configuration_that_is_pushed_under_traffic_costs_no_request_and_no_span() {
             for service in ["second", "third", "fourth"] {
                 updates = updates.and_then(|()| {
                     let update = mesh.envoy.update_listeners(&mesh.addressed(&named(service)));
-                    assert_eq!(update.unwrap(), ListenerUpdate::Accepted, "{service}");
+                    assert_eq!(update.unwrap(), Update::Accepted, "{service}");
                     seen(service)
                 });
             }
@@ -194,7 +194,7 @@ fn spans_that_an_old_configuration_cannot_deliver_are_counted() {
         }
         mesh.receiver.wait_for_requests(DEADLINE, |requests| (!requests.is_empty()).then_some(())).unwrap();
         let update = mesh.envoy.update_listeners(&mesh.addressed(&named("new"))).unwrap();
-        assert_eq!(update, ListenerUpdate::Accepted);
+        assert_eq!(update, Update::Accepted);
         mesh.receiver.set_default(Behaviour::Ok);
         mesh.exchange("inbound", &Request::get("/new"));
         assert_eq!(mesh.span_at("/new").service(), "new");

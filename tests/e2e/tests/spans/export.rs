@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use meshspan_e2e::{DEADLINE, Mesh, bootstrap, each_envoy};
 use meshspan_kit::client::Connection;
 use meshspan_kit::config::EnvoyConfig;
-use meshspan_kit::envoy::{ListenerUpdate, Options, Samples};
+use meshspan_kit::envoy::{Options, Samples, Update};
 use meshspan_kit::receiver::{Behaviour, Protocol, ReceivedRequest, ReceivedSpan, Receiver};
 use meshspan_kit::wait;
 use serde_json::{Value, json};
@@ -610,7 +610,7 @@ fn what_is_queued_leaves_with_its_listener() {
                 sent.extend(backend.requests("grpc", 1)?);
             }
             ensure!(receiver.requests().is_empty(), "they wait");
-            ensure!(update(&[listener("new"), other.clone()])? == ListenerUpdate::Accepted, "the update is refused");
+            ensure!(update(&[listener("new"), other.clone()])? == Update::Accepted, "the update is refused");
             arrived(receiver, "old", &sent)
         });
         table.case("a listener that is removed", || {
@@ -618,7 +618,7 @@ fn what_is_queued_leaves_with_its_listener() {
             for _ in 0..6 {
                 sent.extend(backend.requests("grpc", 1)?);
             }
-            ensure!(update(std::slice::from_ref(&other))? == ListenerUpdate::Accepted, "the update is refused");
+            ensure!(update(std::slice::from_ref(&other))? == Update::Accepted, "the update is refused");
             arrived(receiver, "new", &sent)
         });
         table.case("nothing was lost", || {
@@ -644,7 +644,7 @@ fn a_listener_goes_though_its_backend_hangs() {
             backend.requests("grpc", 3)?;
             let config = with_http(&bootstrap(std::slice::from_ref(&other)), &backend.http);
             let update = backend.mesh.envoy.update_listeners(&backend.mesh.addressed(&config))?;
-            ensure!(update == ListenerUpdate::Accepted, "the update is refused");
+            ensure!(update == Update::Accepted, "the update is refused");
             requests_with(&backend.mesh.receiver, 3)?;
             let books = backend.settled(&Books(BTreeMap::new()), 3)?;
             books.expect(&[("export_dropped{shutdown}", 3), ("export_exported", 0)])

@@ -74,6 +74,8 @@ impl Request {
 /// A response, interim ones beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
+    /// The status line as it came, without its line end.
+    pub status_line: String,
     /// The status code.
     pub status: u16,
     /// Header lines in order; names in lower case.
@@ -264,7 +266,7 @@ fn parse_head(head: &[u8]) -> anyhow::Result<Response> {
     let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
     let status = status.and_then(|code| code.trim().parse().ok()).with_context(|| format!("no HTTP/1: {first:?}"))?;
     let headers = lines.map(parse_header).collect::<anyhow::Result<_>>()?;
-    Ok(Response { status, headers, ..Response::default() })
+    Ok(Response { status_line: first.trim_end().to_owned(), status, headers, ..Response::default() })
 }
 
 fn parse_header(line: &[u8]) -> anyhow::Result<(String, Vec<u8>)> {

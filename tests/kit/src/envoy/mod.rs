@@ -2,12 +2,12 @@
 //! leaves no process behind.
 
 mod binary;
+mod discovery;
 mod samples;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -20,6 +20,8 @@ use crate::wait;
 
 pub use crate::process::kill_all;
 pub use binary::EnvoyBinary;
+use discovery::ResourceFile;
+pub use discovery::Update;
 pub use samples::{Sample, Samples};
 
 /// How long Envoy may take to be ready: it compiles the module on a machine that may be busy.
@@ -31,8 +33,8 @@ pub struct Envoy {
     process: Process,
     admin: SocketAddr,
     listeners: BTreeMap<String, SocketAddr>,
-    listener_file: Option<PathBuf>,
-    listener_version: AtomicU64,
+    listener_file: Option<ResourceFile>,
+    cluster_file: Option<ResourceFile>,
     folder: PathBuf,
     /// Removes the folder when this Envoy is dropped, where the folder is our own.
     temporary: Option<TempDir>,
@@ -50,6 +52,8 @@ pub struct Options {
     pub component_log_level: String,
     /// Read the listeners from a file, so that [`Envoy::update_listeners`] can exchange them.
     pub listeners_by_file: bool,
+    /// Read more clusters from a file, none at first, so that [`Envoy::update_clusters`] can exchange them.
+    pub clusters_by_file: bool,
     /// A folder for its configuration and log that stays; none: a temporary one.
     pub folder: Option<PathBuf>,
     /// Seconds that replaced listeners drain; 1 unless set.
@@ -63,19 +67,11 @@ impl Default for Options {
             log_level: "info".to_owned(),
             component_log_level: String::new(),
             listeners_by_file: false,
+            clusters_by_file: false,
             folder: None,
             drain_seconds: 1,
         }
     }
-}
-
-/// What Envoy did with exchanged listeners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerUpdate {
-    /// It serves with the new ones.
-    Accepted,
-    /// It refused them and goes on with the former.
-    Rejected,
 }
 
 impl Envoy {
@@ -104,16 +100,20 @@ impl Envoy {
         };
         let admin_file = folder.join("admin-address");
         let config_file = folder.join("envoy.json");
-        // In a folder of its own: Envoy looks again at every change in the watched folder.
-        let listener_file = options.listeners_by_file.then(|| folder.join("listeners").join("lds.json"));
-        match &listener_file {
-            Some(file) => {
-                std::fs::create_dir(folder.join("listeners"))?;
-                write_atomically(file, &config.listener_resources(1).to_string())?;
-                std::fs::write(&config_file, config.clone().with_listener_file(file).json().to_string())?;
-            }
-            None => std::fs::write(&config_file, config.json().to_string())?,
+        let listener_file = options
+            .listeners_by_file
+            .then(|| ResourceFile::create(&folder, "listeners", &config.listener_resources()))
+            .transpose()?;
+        let cluster_file =
+            options.clusters_by_file.then(|| ResourceFile::create(&folder, "clusters", &[])).transpose()?;
+        let mut bootstrap = config.clone();
+        if let Some(file) = &listener_file {
+            bootstrap = bootstrap.with_listener_file(file.path());
         }
+        if let Some(file) = &cluster_file {
+            bootstrap = bootstrap.with_cluster_file(file.path());
+        }
+        std::fs::write(&config_file, bootstrap.json().to_string())?;
         let mut arguments = vec![
             "--config-path".to_owned(),
             config_file.display().to_string(),
@@ -137,7 +137,7 @@ impl Envoy {
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
             listeners: BTreeMap::new(),
             listener_file,
-            listener_version: AtomicU64::new(1),
+            cluster_file,
             folder,
             temporary,
             binary: binary.clone(),
@@ -235,27 +235,6 @@ impl Envoy {
         Ok(serde_json::from_slice(&self.admin_get("/config_dump")?.body)?)
     }
 
-    /// Exchanges the listeners for those of `config`, and waits for Envoy's verdict. Needs
-    /// [`Options::listeners_by_file`]. Listeners that keep their name and address keep their port.
-    pub fn update_listeners(&self, config: &EnvoyConfig) -> anyhow::Result<ListenerUpdate> {
-        let file = self.listener_file.as_ref().context("this Envoy does not read its listeners from a file")?;
-        let count = |name: &str| self.stat(&format!("listener_manager.lds.{name}")).unwrap_or(0);
-        let (accepted, rejected) = (count("update_success"), count("update_rejected"));
-        let version = self.listener_version.fetch_add(1, Ordering::Relaxed) + 1;
-        write_atomically(file, &config.listener_resources(version).to_string())?;
-        wait::until(START, "Envoy's verdict on the listeners", || {
-            if count("update_rejected") > rejected {
-                Some(ListenerUpdate::Rejected)
-            } else if count("update_success") > accepted
-                && self.stat("listener_manager.total_listeners_warming") == Some(0)
-            {
-                Some(ListenerUpdate::Accepted)
-            } else {
-                None
-            }
-        })
-    }
-
     /// Everything it logged so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.log_path()).unwrap_or_default()).into_owned()
@@ -313,6 +292,11 @@ impl Envoy {
         Ok(())
     }
 
+    /// Kills it (SIGKILL), as a node that dies or a memory limit does.
+    pub fn kill(mut self) {
+        self.process.kill();
+    }
+
     fn become_ready(&mut self, admin_file: &Path, config: &EnvoyConfig) -> anyhow::Result<()> {
         let process = &mut self.process;
         let address = wait::until(START, "Envoy's admin address", || {
@@ -352,13 +336,6 @@ impl Envoy {
         });
         Some(entries.collect())
     }
-}
-
-fn write_atomically(file: &Path, text: &str) -> anyhow::Result<()> {
-    let partial = file.with_extension("partial");
-    std::fs::write(&partial, text)?;
-    std::fs::rename(&partial, file)?;
-    Ok(())
 }
 
 /// The last lines, without Envoy's lists of extensions, which fill a screen each.

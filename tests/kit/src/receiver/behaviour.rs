@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Protocol;
+
 /// The answer to one request. Every request is read, decoded and recorded first, whatever the answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Behaviour {
@@ -40,12 +42,17 @@ pub enum Behaviour {
         /// The body as it is.
         body: Vec<u8>,
     },
+    /// To a request whose body has more bytes on the wire than this: 413, or `RESOURCE_EXHAUSTED` in the words of Go's
+    /// gRPC. Success to all others.
+    SizeLimit(usize),
     /// The inner answer, after this time.
     Delay(Duration, Box<Behaviour>),
     /// No answer, until the client gives up.
     Hang,
     /// The TCP connection is reset.
     Reset,
+    /// A head of success and the beginning of a body are sent, and then the TCP connection is reset.
+    ResetMidResponse,
 }
 
 impl Behaviour {
@@ -57,6 +64,19 @@ impl Behaviour {
     /// A gRPC status without details.
     pub fn grpc_status(code: i32, message: &str) -> Self {
         Self::GrpcStatus { code, message: message.to_owned(), details: Vec::new() }
+    }
+
+    /// What it comes to for a request whose body has so many bytes on the wire.
+    pub(super) fn for_size(self, size: usize, protocol: Protocol) -> Self {
+        match self {
+            Self::SizeLimit(limit) if size <= limit => Self::Ok,
+            Self::SizeLimit(limit) if protocol == Protocol::Grpc => {
+                Self::grpc_status(8, &format!("grpc: received message larger than max ({size} vs. {limit})"))
+            }
+            Self::SizeLimit(_) => Self::http_status(413),
+            Self::Delay(time, inner) => Self::Delay(time, Box::new(inner.for_size(size, protocol))),
+            other => other,
+        }
     }
 
     /// Whether a request that is answered so counts as accepted, so that a client must not send it again.

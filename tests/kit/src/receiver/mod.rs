@@ -68,6 +68,18 @@ impl ReceivedRequest {
     }
 }
 
+/// The count of accepted spans, also once the receiver is gone: a request that was being read at its end may still have
+/// been accepted and answered.
+#[derive(Clone)]
+pub struct SpanCounter(Arc<Shared>);
+
+impl SpanCounter {
+    /// How many spans were accepted since the receiver's start.
+    pub fn count(&self) -> usize {
+        self.0.lock().span_count
+    }
+}
+
 /// A running receiver. Dropping it closes its port and connections.
 pub struct Receiver {
     shared: Arc<Shared>,
@@ -115,6 +127,11 @@ impl Receiver {
     /// How many spans were accepted since the start, whether or not they were kept or cleared.
     pub fn span_count(&self) -> usize {
         self.shared.lock().span_count
+    }
+
+    /// [`Self::span_count`], to be asked also when the receiver is gone.
+    pub fn span_counter(&self) -> SpanCounter {
+        SpanCounter(Arc::clone(&self.shared))
     }
 
     /// Forgets what was received.

@@ -8,7 +8,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Extension;
-use axum::http::{HeaderMap, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
@@ -46,7 +46,7 @@ async fn receive(shared: &Shared, connection: &Connection, request: Request<Body
     } else {
         Protocol::HttpProtobuf
     };
-    let mut behaviour = shared.next_behaviour();
+    let mut behaviour = shared.next_behaviour().for_size(body.len(), protocol);
     let mut record = ReceivedRequest {
         protocol,
         http_version: format!("{:?}", head.version),
@@ -94,6 +94,7 @@ async fn receive(shared: &Shared, connection: &Connection, request: Request<Body
             connection.reset();
             std::future::pending().await
         }
+        Behaviour::ResetMidResponse => begun_and_reset(connection.clone(), protocol),
         // What OTLP cannot read is refused whatever the script says, unless it says a raw answer.
         Behaviour::HttpStatus { code, headers, body } => raw(code, &headers, body),
         Behaviour::RawBody { content_type, body } => raw(200, &[("content-type".to_owned(), content_type)], body),
@@ -191,6 +192,14 @@ fn raw(code: u16, headers: &[(String, String)], body: Vec<u8>) -> Response<Body>
         response = response.header(name, value);
     }
     response.body(Body::from(body)).unwrap_or_else(|error| raw(500, &[], error.to_string().into_bytes()))
+}
+
+/// A head of success and the first bytes of a body that promises more; then the connection is reset.
+fn begun_and_reset(connection: Connection, protocol: Protocol) -> Response<Body> {
+    let content_type = if protocol == Protocol::Grpc { "application/grpc" } else { "application/x-protobuf" };
+    let mut response = Response::new(connection.body_before_reset(Bytes::from_static(&[0, 0, 0, 1, 0])));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 fn status(code: StatusCode) -> Response<Body> {

@@ -1,15 +1,11 @@
 //! A well-behaved HTTP service (HTTP/1.1 and cleartext HTTP/2) with an endpoint for each situation.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Extension, Path, Query, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -20,7 +16,7 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 use serde_json::json;
 
-use crate::server::{Connection, Server};
+use crate::server::{Connection, Server, body_of};
 
 /// The head of a request as a service got it.
 #[derive(Clone, Debug)]
@@ -80,6 +76,12 @@ impl Service {
         }));
         let server = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), router)?;
         Ok(Self { server, log })
+    }
+
+    /// Starts a service of one's own that records nothing: for load.
+    pub fn start_unrecorded(router: Router) -> anyhow::Result<Self> {
+        let server = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), router)?;
+        Ok(Self { server, log: Arc::default() })
     }
 
     /// Where it listens.
@@ -161,34 +163,28 @@ async fn stream(Query(query): Query<HashMap<String, String>>) -> Response {
     let pause = Duration::from_millis(number(&query, "ms", 0));
     let chunk = Bytes::from(vec![b'x'; usize::try_from(number(&query, "bytes", 1)).unwrap_or(1)]);
     let chunks = number(&query, "chunks", 1);
-    body_of(move |sender| async move {
+    let body = body_of(move |sender| async move {
         for _ in 0..chunks {
             if sender.send(Frame::data(chunk.clone())).await.is_err() {
                 break;
             }
             tokio::time::sleep(pause).await;
         }
-    })
+    });
+    Response::new(body)
 }
 
 async fn reset(Extension(connection): Extension<Connection>) -> Response {
-    body_of(move |sender| async move {
-        let _ = sender.send(Frame::data(Bytes::from_static(b"the beginning"))).await;
-        // The chunk has to be on its way before the reset overtakes it.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        connection.reset();
-        // An ended body would be a complete one: keep it open until the connection is gone.
-        sender.closed().await;
-    })
+    Response::new(connection.body_before_reset(Bytes::from_static(b"the beginning")))
 }
 
 async fn trailers() -> Response {
-    let mut response = body_of(|sender| async move {
+    let mut response = Response::new(body_of(|sender| async move {
         let _ = sender.send(Frame::data(Bytes::from_static(b"body"))).await;
         let mut trailers = HeaderMap::new();
         trailers.insert("x-trailer", HeaderValue::from_static("last"));
         let _ = sender.send(Frame::trailers(trailers)).await;
-    });
+    }));
     response.headers_mut().insert("trailer", HeaderValue::from_static("x-trailer"));
     response
 }
@@ -222,29 +218,4 @@ fn head_of(request: &Request) -> ReceivedHead {
 
 fn number(query: &HashMap<String, String>, key: &str, default: u64) -> u64 {
     query.get(key).and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
-/// A response whose body a task writes frame by frame.
-fn body_of<F>(write: impl FnOnce(tokio::sync::mpsc::Sender<Frame<Bytes>>) -> F) -> Response
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(write(sender));
-    Response::new(Body::new(Frames(receiver)))
-}
-
-/// A body of the frames that arrive on a channel.
-struct Frames(tokio::sync::mpsc::Receiver<Frame<Bytes>>);
-
-impl hyper::body::Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|frame| frame.map(Ok))
-    }
 }
