@@ -30,13 +30,17 @@ use meshspan_kit::envoy::{Envoy, EnvoyBinary, Options, Sample, Samples};
 use meshspan_kit::receiver::{ReceivedSpan, Receiver};
 use meshspan_kit::service::{ReceivedHead, Service};
 use meshspan_kit::wait;
+use prost::Message;
 use serde_json::{Value, json};
 
 /// How long anything that has to happen may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
+/// The oldest version that is to work.
+pub const OLDEST: &str = "1.36.4";
+
 /// The versions that every test is to run on.
-const VERSIONS: &[&str] = &["1.40.0", "1.36.4"];
+const VERSIONS: &[&str] = &["1.40.0", OLDEST];
 
 /// Runs `test` on every Envoy that the environment names, at each of these concurrencies. What is missing is said,
 /// past the test harness's capture, so that nothing is skipped in silence.
@@ -261,4 +265,28 @@ fn is_of_histogram(sample: &Sample) -> bool {
 
 fn addressed(config: &EnvoyConfig, service: SocketAddr, receiver: SocketAddr) -> EnvoyConfig {
     config.clone().cluster("application", service).cluster("collector", receiver)
+}
+
+/// `grpc-status-details-bin` before its base64: a `google.rpc.Status` of `RESOURCE_EXHAUSTED` with a `RetryInfo` of so
+/// many ms.
+pub fn retry_info(ms: u32) -> Vec<u8> {
+    #[derive(Clone, PartialEq, Message)]
+    struct RetryInfo {
+        #[prost(message, optional, tag = "1")]
+        retry_delay: Option<prost_types::Duration>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct Status {
+        #[prost(int32, tag = "1")]
+        code: i32,
+        #[prost(message, repeated, tag = "3")]
+        details: Vec<prost_types::Any>,
+    }
+    let nanos = i32::try_from(ms % 1_000).unwrap() * 1_000_000;
+    let info = RetryInfo { retry_delay: Some(prost_types::Duration { seconds: i64::from(ms / 1_000), nanos }) };
+    let any = prost_types::Any {
+        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+        value: info.encode_to_vec(),
+    };
+    Status { code: 8, details: vec![any] }.encode_to_vec()
 }

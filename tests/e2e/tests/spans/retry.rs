@@ -3,36 +3,12 @@
 use crate::export::{Backend, Books, PROTOCOLS, batch, exporting_for, ids};
 use crate::support::Table;
 use anyhow::{Context, ensure};
-use meshspan_e2e::{DEADLINE, bootstrap, each_envoy};
+use meshspan_e2e::{DEADLINE, bootstrap, each_envoy, retry_info};
 use meshspan_kit::envoy::Options;
 use meshspan_kit::receiver::{Behaviour, Receiver};
 use meshspan_kit::wait;
-use prost::Message;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// `google.rpc.Status` with a `RetryInfo` of so many ms.
-fn retry_info(ms: u32) -> Vec<u8> {
-    #[derive(Clone, PartialEq, Message)]
-    struct RetryInfo {
-        #[prost(message, optional, tag = "1")]
-        retry_delay: Option<prost_types::Duration>,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Status {
-        #[prost(int32, tag = "1")]
-        code: i32,
-        #[prost(message, repeated, tag = "3")]
-        details: Vec<prost_types::Any>,
-    }
-    let nanos = i32::try_from(ms % 1_000).unwrap() * 1_000_000;
-    let info = RetryInfo { retry_delay: Some(prost_types::Duration { seconds: i64::from(ms / 1_000), nanos }) };
-    let any = prost_types::Any {
-        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
-        value: info.encode_to_vec(),
-    };
-    Status { code: 8, details: vec![any] }.encode_to_vec()
-}
 
 fn unavailable_for(seconds: &str) -> Behaviour {
     let headers = vec![("retry-after".to_owned(), seconds.to_owned())];

@@ -1,0 +1,6 @@
+//! The faults, by what breaks.
+
+mod backend;
+mod envoy;
+mod filter;
+mod memory;
