@@ -26,7 +26,8 @@ demo [--keep] [--json FILE] [--backend embedded|jaeger] [...]
     Everything after `demo` goes to the demo itself; `cargo xtask demo --help` lists it.
 
 test [--long] [--only PART]... [-- NAME...]
-    --long            more cases for property tests, a minute for each fuzz target
+    --long            more cases for property tests, half a minute for each fault in Envoy and five for
+                      the one that shows flat memory, a minute for each fuzz target
     --only PART       only this part, may be repeated; parts: PARTS
     -- NAME           only tests whose name contains NAME
 
@@ -42,6 +43,7 @@ ENVIRONMENT
     MESHSPAN_TOOLCHAIN    auto (default), rustup or debian: where the wasm targets come from
     MESHSPAN_COLLECTOR, MESHSPAN_JAEGER
                           use this Collector, this Jaeger, instead of building one with Go
+    MESHSPAN_WRITE_DOCS   1 has `test` write what the faults in Envoy came to into docs/reliability.md
 
 The programs that the commands start are told by environment:
     MESHSPAN_WASM         the module's path
