@@ -47,6 +47,9 @@ const GRPC: [&str; 17] = [
 ];
 
 impl Code {
+    /// What stands for an answer that has no gRPC status where one belongs.
+    pub(super) const UNKNOWN_GRPC: Self = Self::Grpc(2);
+
     /// From `:status`.
     pub(super) fn http(status: &[u8]) -> Self {
         let [class @ b'1'..=b'5', b'0'..=b'9', b'0'..=b'9'] = status else { return Self::Unknown };

@@ -56,7 +56,9 @@ impl ExportResponse<'_> {
         if protocol == OtlpProtocol::Grpc {
             // gRPC's status is in the trailers, or in the headers of an answer that has nothing else.
             let find = |name| values(self.trailers, name).next().or_else(|| values(self.headers, name).next());
-            let code = find("grpc-status").map_or_else(|| Code::http(status), Code::grpc);
+            // 200 without a status is no gRPC: UNKNOWN (gRPC, "HTTP to gRPC Status Code Mapping").
+            let without = || if status == b"200" { Code::UNKNOWN_GRPC } else { Code::http(status) };
+            let code = find("grpc-status").map_or_else(without, Code::grpc);
             (code, self.read_grpc(status, find, now))
         } else {
             (Code::http(status), self.read_http(status, protocol, now))
@@ -198,7 +200,7 @@ mod tests {
         let table: &[(OtlpProtocol, &[HeaderLine<'_>], &[HeaderLine<'_>], &str)] = &[
             (Grpc, &[], &[], "no_answer"),
             (Grpc, head, &[(b"grpc-status", b"14")], "UNAVAILABLE"),
-            (Grpc, head, &[], "200"),
+            (Grpc, head, &[], "UNKNOWN"),
             (Grpc, bad_gateway, &[], "502"),
             (HttpProtobuf, bad_gateway, &[(b"grpc-status", b"14")], "502"),
         ];
