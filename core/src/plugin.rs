@@ -12,6 +12,7 @@ use crate::header::HeaderEdit;
 use crate::http::{Exchange, HttpTracer, RequestHead, StreamEnd, TrafficDirection};
 use crate::ledger::{Findings, Held, Ledger};
 use crate::log_line::LogLine;
+use crate::masking::MaskingStats;
 use crate::otlp::TraceEnvelope;
 use crate::resource::{self, NodeFacts};
 use crate::sampling::{RemoteError, SamplingRequest};
@@ -41,6 +42,7 @@ pub struct Plugin {
     log_level: LogLevel,
     tick_period_ms: u32,
     ledger: Ledger,
+    masking: MaskingStats,
     /// What the plugin has counted and the host has not been told.
     pub counters: Counters,
 }
@@ -73,6 +75,7 @@ impl Plugin {
             log_level: config.log_level,
             tick_period_ms: shortest.unwrap_or(TICK_MS.1).clamp(TICK_MS.0, TICK_MS.1),
             ledger: Ledger::new(seed.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))),
+            masking: MaskingStats::default(),
             counters: Counters::default(),
         }
     }
@@ -265,11 +268,12 @@ impl Plugin {
         self.processors.iter_mut().for_each(BatchProcessor::abandon);
     }
 
-    /// Tells the host what the exporters have counted since the last time. How many series it refused.
+    /// Tells the host what masking and the exporters have counted since the last time. How many series it refused.
     pub fn flush_stats(&mut self, host: &mut impl StatsHost) -> usize {
+        let masking = self.tracer.as_ref().map_or(0, |tracer| self.masking.flush(tracer.masker(), host));
         self.processors
             .iter_mut()
-            .fold(0_usize, |refused, processor| refused.saturating_add(processor.flush_stats(host)))
+            .fold(masking, |refused, processor| refused.saturating_add(processor.flush_stats(host)))
     }
 
     /// Notes in the proxy's shared data what the exporters hold, and counts what machines that failed have left behind.

@@ -270,6 +270,9 @@ impl Root {
                 }
             }
         }
+        if !live {
+            exchange.forget_request_time();
+        }
         plugin.hold(&mut exchange, map);
         Some(exchange)
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config::OtlpProtocol;
+
 /// What a request was answered, or why it was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
@@ -49,6 +51,14 @@ const GRPC: [&str; 17] = [
 impl Code {
     /// What stands for an answer that has no gRPC status where one belongs.
     pub(super) const UNKNOWN_GRPC: Self = Self::Grpc(2);
+
+    /// What a backend of this protocol answers to a request that it takes.
+    pub(super) const fn success(protocol: OtlpProtocol) -> Self {
+        match protocol {
+            OtlpProtocol::Grpc => Self::Grpc(0),
+            OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => Self::Http(200),
+        }
+    }
 
     /// From `:status`.
     pub(super) fn http(status: &[u8]) -> Self {

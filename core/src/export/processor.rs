@@ -134,7 +134,7 @@ impl BatchProcessor {
         Self {
             queue: Queue::new(caps),
             template: RequestTemplate::new(&config.exporter, config.batch.export_timeout_ms, envelope),
-            stats: ExporterStats::new(name),
+            stats: ExporterStats::new(name, Code::success(config.exporter.protocol)),
             delay_ns: u64::from(config.batch.schedule_delay_ms).saturating_mul(MS),
             due: None,
             in_flight: Vec::new(),

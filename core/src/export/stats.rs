@@ -64,8 +64,9 @@ pub struct ExporterStats {
 const SIGNAL: (&str, &str) = ("signal", "traces");
 
 impl ExporterStats {
-    /// All at 0. `exporter` is the label's value, different for each exporter of a signal.
-    pub(super) fn new(exporter: &str) -> Self {
+    /// All at 0. `exporter` is the label's value, different for each exporter of a signal; `success` is what the backend
+    /// answers to a request that it takes.
+    pub(super) fn new(exporter: &str, success: Code) -> Self {
         let series = |kind, name| Series::new(kind, stats::name(name, &[SIGNAL, ("exporter", exporter)]));
         let mut stats = Self {
             exporter: exporter.to_owned(),
@@ -87,7 +88,15 @@ impl ExporterStats {
         for reason in [DropReason::QueueFull, DropReason::Expired, DropReason::Shutdown] {
             stats.add_dropped(reason, None, 0);
         }
+        stats.count_request(success, 0);
         stats
+    }
+
+    fn count_request(&mut self, code: Code, by: u64) {
+        let exporter = self.exporter.as_str();
+        add_to(&mut self.requests, code, by, || {
+            stats::name("export_requests_total", &[SIGNAL, ("exporter", exporter), ("code", &code.to_string())])
+        });
     }
 
     pub(super) fn add_started(&mut self) {
@@ -118,10 +127,7 @@ impl ExporterStats {
 
     /// A request ended so, after so many ms.
     pub(super) fn add_answer(&mut self, code: Code, duration_ms: u64, is_up: bool) {
-        let exporter = self.exporter.as_str();
-        add_to(&mut self.requests, code, 1, || {
-            stats::name("export_requests_total", &[SIGNAL, ("exporter", exporter), ("code", &code.to_string())])
-        });
+        self.count_request(code, 1);
         self.request_duration.record(duration_ms);
         self.up.set(u64::from(is_up));
     }
@@ -235,7 +241,7 @@ impl ExporterStats {
 
     /// Whether the last request was answered with success; `None` before the first answer.
     pub fn is_up(&self) -> Option<bool> {
-        (!self.requests.is_empty()).then_some(self.up.value() > 0)
+        (self.requests() > 0).then_some(self.up.value() > 0)
     }
 }
 

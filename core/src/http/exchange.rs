@@ -21,6 +21,15 @@ pub enum Exchange {
 }
 
 impl Exchange {
+    /// The request was not seen before the stream's end: when its head came is not known.
+    pub fn forget_request_time(&mut self) {
+        match self {
+            Self::Recorded(recorded) => recorded.seen_at = None,
+            Self::Pending(pending) => pending.recorded.seen_at = None,
+            Self::NotRecorded => {}
+        }
+    }
+
     /// Whether it is a gRPC stream: only there does the host's gRPC status mean anything, as it makes one of any HTTP
     /// status.
     pub fn is_grpc(&self) -> bool {

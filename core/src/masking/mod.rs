@@ -23,6 +23,7 @@ mod pattern;
 mod query;
 mod rules;
 mod stand_in;
+mod stats;
 mod triggers;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -37,6 +38,7 @@ pub use masker::{Masker, Url};
 pub use pattern::{MOST_PATTERN_BYTES, MOST_PATTERNS, Pattern};
 pub use rules::{Action, KeptEnds, Treatment};
 pub use stand_in::REDACTED;
+pub(crate) use stats::MaskingStats;
 
 use std::borrow::Cow;
 
