@@ -185,6 +185,11 @@ fn no_secret_leaves() {
         let streams = u64::try_from(REQUESTS * listeners.len()).unwrap();
         assert_eq!(mesh.counter("meshspan_streams_total"), streams, "every request had its spans");
         assert!(mesh.counter("meshspan_spans_started_total") >= streams);
+        let samples = mesh.samples();
+        for detector in ["cn_mobile_number", "payment_card", "email", "jwt"] {
+            let masked = samples.sum("meshspan_masked_total", &[("detector", detector)]);
+            assert!(masked > 0, "nothing was counted for {detector}: {:#?}", mesh.counters());
+        }
         assert_eq!(shown(&secrets, &texts), BTreeSet::new());
         mesh.stop();
     });
