@@ -26,10 +26,11 @@ const TRACE_HEADERS: [&str; 10] = [
 
 const SLOWNESS: Duration = Duration::from_millis(250);
 
-/// Asks inventory for the same path, and passes its answer on.
+/// Asks inventory for the same path and query, and passes its answer on.
 pub(crate) fn checkout(sidecar: SocketAddr) -> anyhow::Result<Service> {
     Service::start_with(Router::new().fallback(move |request: Request| async move {
-        let mut onward = client::Request::get(request.uri().path()).header("host", "inventory");
+        let target = request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        let mut onward = client::Request::get(&target).header("host", "inventory");
         for name in TRACE_HEADERS {
             for value in request.headers().get_all(name) {
                 onward = onward.header(name, value.as_bytes());

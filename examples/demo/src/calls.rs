@@ -29,6 +29,8 @@ pub(crate) struct Call {
     pub(crate) parent_id: Option<&'static str>,
     /// Whether spans are to arrive.
     pub(crate) sampled: bool,
+    /// What the query says in plain text, and what spans may say of it.
+    pub(crate) masked: Option<(&'static str, &'static str)>,
     /// Text that must have reached inventory in `tracestate` and in `baggage`.
     pub(crate) carried: Option<(&'static str, &'static str)>,
 }
@@ -79,6 +81,7 @@ pub(crate) fn all() -> Vec<Call> {
         trace_id: None,
         parent_id: None,
         sampled: true,
+        masked: None,
         carried: None,
     };
     vec![
@@ -91,7 +94,11 @@ pub(crate) fn all() -> Vec<Call> {
             ..plain("/checkout", 200)
         },
         plain("/checkout", 200),
-        plain("/users/42", 200),
+        Call {
+            caller: "a caller that sends a phone number",
+            masked: Some(("13812345678", "138****5678")),
+            ..plain("/users/42?phone=13812345678", 200)
+        },
         plain("/payment", 503),
         plain("/report", 200),
         Call {

@@ -58,6 +58,11 @@ pub(crate) fn check(call: &Call, answer: &Answered, spans: &[ReceivedSpan]) -> a
             "{what} in trace {trace_id} has the span status {:?}",
             span.status()
         );
+        if let Some((plain, masked)) = call.masked {
+            let all = span.to_json().to_string();
+            ensure!(!all.contains(plain), "{what} in trace {trace_id} shows {plain:?}");
+            ensure!(all.contains(masked), "{what} in trace {trace_id} does not show {masked:?}");
+        }
         parent = Some(span.span_id());
     }
     ensure!(of_trace.len() == CHAIN.len(), "trace {trace_id} has {} spans, not {}", of_trace.len(), CHAIN.len());
@@ -113,12 +118,14 @@ mod tests {
     #[test]
     fn whatever_is_wrong_is_found() {
         type Change = fn(&mut Call, &mut Answered, &mut Vec<ReceivedSpan>);
-        let cases: [(&str, Change, &str); 11] = [
+        let cases: [(&str, Change, &str); 13] = [
             ("another answer", |_, a, _| a.status = 200, "the answer was 200"),
             ("no propagation", |_, a, _| a.traceparent = None, "no traceparent"),
             ("another trace", |c, _, _| c.trace_id = Some("00".repeat(16)), "not the caller's"),
             ("another decision", |_, a, _| *a = answer(5, "00"), "the flags 00"),
             ("lost baggage", |c, _, _| c.carried = Some(("", "k=v")), "the baggage"),
+            ("a secret", |c, _, _| c.masked = Some((TRACE, "503")), "shows \"4bf9"),
+            ("nothing masked", |c, _, _| c.masked = Some(("138", "***")), "does not show"),
             ("a lost span", |_, _, s| drop(s.remove(2)), "Server span of checkout is missing"),
             ("a span twice", |_, _, s| s.push(s[1].clone()), "came twice"),
             ("a wrong parent", |_, _, s| s[3].span.parent_span_id = vec![9; 8], "has the parent"),

@@ -201,6 +201,7 @@ fn notes(row: &Row) -> Vec<String> {
     notes
 }
 
+/// How it ended, and what was asked beyond the path: there masking shows.
 fn outcome(span: &ReceivedSpan) -> String {
     let mut parts = Vec::new();
     if span.status() == StatusCode::Error {
@@ -213,6 +214,9 @@ fn outcome(span: &ReceivedSpan) -> String {
         && !parts.contains(&kind)
     {
         parts.push(kind);
+    }
+    if let Some(query) = span.text("url.query") {
+        parts.push(shown(&format!("?{query}")));
     }
     parts.join(" ")
 }
