@@ -11,3 +11,4 @@ mod fuse;
 mod report;
 mod scenario;
 mod stage;
+mod usage;
