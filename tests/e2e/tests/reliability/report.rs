@@ -49,6 +49,11 @@ const FAULTS: &[&str] = &[
     "five minutes without an answer",
 ];
 
+/// Whether what is measured is written into the documentation.
+pub(crate) fn is_written() -> bool {
+    std::env::var_os(WRITE).is_some_and(|value| value == "1")
+}
+
 /// What there is to say about one fault on one Envoy.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
@@ -73,7 +78,7 @@ impl Row {
     pub(crate) fn tell(&self, envoy: &EnvoyBinary) -> anyhow::Result<()> {
         let line = self.line(&envoy.version)?;
         eprintln!("{line}");
-        if std::env::var_os(WRITE).is_none_or(|value| value != "1") {
+        if !is_written() {
             return Ok(());
         }
         let file = file();

@@ -9,7 +9,7 @@ use meshspan_kit::receiver::Behaviour;
 
 use crate::books::Books;
 use crate::report::Row;
-use crate::stage::{Measured, Setting, Stage, Way, fault_time, long, play};
+use crate::stage::{Measured, Setting, Stage, Way, at_once, fault_time, long, play};
 
 /// A fault of the backend, and what it may cost.
 pub(crate) struct Scenario {
@@ -26,7 +26,7 @@ pub(crate) struct Scenario {
 }
 
 /// The fault itself: it begins, and is over when it returns, at the given moment or soon after.
-type Happening = dyn Fn(&mut Stage, Instant) -> anyhow::Result<()>;
+type Happening = dyn Fn(&mut Stage, Instant) -> anyhow::Result<()> + Send + Sync;
 
 /// What may become of spans.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +68,11 @@ impl Scenario {
 
     pub(crate) fn play(&self) {
         play(self.fault, self.everywhere, |envoy| self.play_on(envoy));
+    }
+
+    /// Several faults, at once where there is no time to play them in turn.
+    pub(crate) fn play_all<const COUNT: usize>(scenarios: [Self; COUNT]) {
+        at_once(scenarios.into(), |scenario| scenario.play());
     }
 
     fn play_on(&self, envoy: &EnvoyBinary) -> anyhow::Result<()> {

@@ -1,8 +1,9 @@
 //! What every fault is played on: a real Envoy with two workers, an application whose answers are known byte for byte,
 //! a backend that can go away, and load.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -20,6 +21,7 @@ use meshspan_kit::wait;
 use serde_json::{Value, json};
 
 use crate::books::Books;
+use crate::report::is_written;
 
 /// Worker threads of each Envoy.
 pub(crate) const WORKERS: u32 = 2;
@@ -48,18 +50,57 @@ pub(crate) fn fault_time() -> Duration {
     Duration::from_millis(if long() { 30_000 } else { 2_500 })
 }
 
-/// Runs `test` on each Envoy, one at a time: two would measure each other. Unless there is time, faults that say
-/// little about Envoy and much about the filter are played on the newest alone.
-pub(crate) fn play(fault: &str, everywhere: bool, test: impl Fn(&EnvoyBinary) -> anyhow::Result<()>) {
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+/// Runs `test` on each Envoy. Unless there is time, faults that say little about Envoy and much about the filter are
+/// played on the newest alone.
+pub(crate) fn play(fault: &str, everywhere: bool, test: impl Fn(&EnvoyBinary) -> anyhow::Result<()> + Sync) {
+    let envoys = RefCell::new(Vec::new());
     each_envoy(&[WORKERS], |envoy, _| {
         if !everywhere && envoy.version == OLDEST && !long() {
             eprintln!("left out on Envoy {}: {fault}", envoy.version);
-        } else if let Err(error) = test(envoy) {
+        } else {
+            envoys.borrow_mut().push(envoy.clone());
+        }
+    });
+    at_once(envoys.into_inner(), |envoy| {
+        let _place = Place::take();
+        if let Err(error) = test(&envoy) {
             panic!("{fault} on Envoy {}: {error:#}", envoy.version);
         }
     });
+}
+
+/// Calls `run` with each of the parts, each in its own thread, which has the name of the test.
+pub(crate) fn at_once<Part: Send>(parts: Vec<Part>, run: impl Fn(Part) + Sync) {
+    let (run, name) = (&run, std::thread::current().name().unwrap_or("a test").to_owned());
+    std::thread::scope(|scope| {
+        for part in parts {
+            let thread = std::thread::Builder::new().name(name.clone());
+            thread.spawn_scoped(scope, move || run(part)).expect("a thread");
+        }
+    });
+}
+
+/// The right to play a fault. Where times are measured there is one only: two would measure each other. Otherwise
+/// there are some, since who plays a fault mostly waits.
+struct Place;
+
+static PLACES: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+impl Place {
+    fn take() -> Self {
+        let places = if long() || is_written() { 1 } else { 4 };
+        let taken = PLACES.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = PLACES.1.wait_while(taken, |taken| *taken >= places).unwrap_or_else(PoisonError::into_inner);
+        *taken += 1;
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *PLACES.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        PLACES.1.notify_one();
+    }
 }
 
 /// The way to the backend.

@@ -68,55 +68,38 @@ fn answers_in_ten_seconds() {
 }
 
 #[test]
-fn says_503_with_retry_after() {
+fn asks_to_come_again() {
     let headers = vec![("retry-after".to_owned(), "1".to_owned())];
-    let behaviour = Behaviour::HttpStatus { code: 503, headers, body: Vec::new() };
-    Scenario::answers("503 with `Retry-After: 1` (HTTP)", behaviour, Lost::Some(EXPIRED)).by(Way::Http).play();
-}
-
-#[test]
-fn says_429() {
+    let later = Behaviour::HttpStatus { code: 503, headers, body: Vec::new() };
+    let throttled =
+        Behaviour::GrpcStatus { code: 8, message: "quota".to_owned(), details: meshspan_e2e::retry_info(1_000) };
     let lost = Lost::Some(EXPIRED);
-    Scenario::answers("429 (HTTP)", Behaviour::http_status(429), lost).by(Way::Http).play();
+    Scenario::play_all([
+        Scenario::answers("503 with `Retry-After: 1` (HTTP)", later, lost).by(Way::Http),
+        Scenario::answers("429 (HTTP)", Behaviour::http_status(429), lost).by(Way::Http),
+        Scenario::answers("UNAVAILABLE", Behaviour::grpc_status(14, "try later"), lost).everywhere(),
+        Scenario::answers("RESOURCE_EXHAUSTED with `RetryInfo`", throttled, lost),
+    ]);
 }
 
 #[test]
-fn says_unavailable() {
-    let behaviour = Behaviour::grpc_status(14, "try later");
-    Scenario::answers("UNAVAILABLE", behaviour, Lost::Some(EXPIRED)).everywhere().play();
-}
-
-#[test]
-fn says_resource_exhausted_with_retry_info() {
-    let details = meshspan_e2e::retry_info(1_000);
-    let behaviour = Behaviour::GrpcStatus { code: 8, message: "quota".to_owned(), details };
-    Scenario::answers("RESOURCE_EXHAUSTED with `RetryInfo`", behaviour, Lost::Some(EXPIRED)).play();
-}
-
-#[test]
-fn says_resource_exhausted() {
-    let behaviour = Behaviour::grpc_status(8, "quota");
-    Scenario::answers("RESOURCE_EXHAUSTED without", behaviour, Lost::Some(REFUSED)).play();
-}
-
-#[test]
-fn says_unauthenticated() {
-    let behaviour = Behaviour::grpc_status(16, "who are you");
-    Scenario::answers("UNAUTHENTICATED", behaviour, Lost::Some(REFUSED)).play();
-}
-
-#[test]
-fn takes_a_part() {
-    let behaviour = Behaviour::PartialSuccess { rejected: 1, message: "one is enough".to_owned() };
-    let lost = Lost::Some(&["rejected"]);
-    Scenario::answers("partial success, one span a request refused", behaviour, lost).play();
+fn refuses_for_good() {
+    let partial = Behaviour::PartialSuccess { rejected: 1, message: "one is enough".to_owned() };
+    let lost = Lost::Some(REFUSED);
+    Scenario::play_all([
+        Scenario::answers("RESOURCE_EXHAUSTED without", Behaviour::grpc_status(8, "quota"), lost),
+        Scenario::answers("UNAUTHENTICATED", Behaviour::grpc_status(16, "who are you"), lost),
+        Scenario::answers("partial success, one span a request refused", partial, Lost::Some(&["rejected"])),
+    ]);
 }
 
 #[test]
 fn resets_in_mid_response() {
-    let lost = Lost::Some(EXPIRED);
-    Scenario::answers("resets in mid-response", Behaviour::ResetMidResponse, lost).everywhere().play();
-    Scenario::answers("resets in mid-response (HTTP)", Behaviour::ResetMidResponse, lost).by(Way::Http).play();
+    let (reset, lost) = (Behaviour::ResetMidResponse, Lost::Some(EXPIRED));
+    Scenario::play_all([
+        Scenario::answers("resets in mid-response", reset.clone(), lost).everywhere(),
+        Scenario::answers("resets in mid-response (HTTP)", reset, lost).by(Way::Http),
+    ]);
 }
 
 #[test]
@@ -125,9 +108,11 @@ fn answers_garbage() {
         content_type: content_type.to_owned(),
         body: vec![0xff, 0x00, 0x9f, 0x92, 0x96],
     };
-    Scenario::answers("garbage for a body", garbage("application/grpc"), Lost::Some(REFUSED)).play();
-    let http = garbage("application/x-protobuf");
-    Scenario::answers("garbage for a body (HTTP)", http, Lost::Unread).by(Way::Http).play();
+    let (grpc, http) = (garbage("application/grpc"), garbage("application/x-protobuf"));
+    Scenario::play_all([
+        Scenario::answers("garbage for a body", grpc, Lost::Some(REFUSED)),
+        Scenario::answers("garbage for a body (HTTP)", http, Lost::Unread).by(Way::Http),
+    ]);
 }
 
 #[test]
@@ -136,15 +121,19 @@ fn answers_html() {
         content_type: "text/html".to_owned(),
         body: b"<!doctype html><title>Welcome</title>It works!".to_vec(),
     };
-    Scenario::answers("200 with HTML", html.clone(), Lost::Some(REFUSED)).play();
-    Scenario::answers("200 with HTML (HTTP)", html, Lost::Unread).by(Way::Http).play();
+    Scenario::play_all([
+        Scenario::answers("200 with HTML", html.clone(), Lost::Some(REFUSED)),
+        Scenario::answers("200 with HTML (HTTP)", html, Lost::Unread).by(Way::Http),
+    ]);
 }
 
 #[test]
 fn has_a_limit_of_size() {
     let limit = Behaviour::SizeLimit(16 << 10);
-    Scenario::answers("takes at most 16 KiB a message", limit.clone(), Lost::Nothing).play();
-    Scenario::answers("takes at most 16 KiB a request, 413 (HTTP)", limit, Lost::Nothing).by(Way::Http).play();
+    Scenario::play_all([
+        Scenario::answers("takes at most 16 KiB a message", limit.clone(), Lost::Nothing),
+        Scenario::answers("takes at most 16 KiB a request, 413 (HTTP)", limit, Lost::Nothing).by(Way::Http),
+    ]);
 }
 
 /// Takes the backend down and brings it up again, so long each, until the end or so many times.

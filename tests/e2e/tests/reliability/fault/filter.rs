@@ -20,7 +20,7 @@ const LIFE: u32 = 500;
 fn traps(
     fault: &'static str,
     failure_policy: &'static str,
-    explained: impl Fn(&Stage, u64) -> anyhow::Result<std::ops::RangeInclusive<u64>>,
+    explained: impl Fn(&Stage, u64) -> anyhow::Result<std::ops::RangeInclusive<u64>> + Sync,
 ) {
     let reloads = failure_policy == "FAIL_RELOAD";
     play(fault, true, |envoy| {
