@@ -53,6 +53,16 @@ pub(crate) fn fault_time() -> Duration {
 /// Runs `test` on each Envoy. Unless there is time, faults that say little about Envoy and much about the filter are
 /// played on the newest alone.
 pub(crate) fn play(fault: &str, everywhere: bool, test: impl Fn(&EnvoyBinary) -> anyhow::Result<()> + Sync) {
+    play_with(1, fault, everywhere, test);
+}
+
+/// As [`play`], with nothing else played meanwhile: for what counts the requests that are under way at a moment, which
+/// are more where processors are busy.
+pub(crate) fn play_alone(fault: &str, everywhere: bool, test: impl Fn(&EnvoyBinary) -> anyhow::Result<()> + Sync) {
+    play_with(PLACES, fault, everywhere, test);
+}
+
+fn play_with(places: usize, fault: &str, everywhere: bool, test: impl Fn(&EnvoyBinary) -> anyhow::Result<()> + Sync) {
     let envoys = RefCell::new(Vec::new());
     each_envoy(&[WORKERS], |envoy, _| {
         if !everywhere && envoy.version == OLDEST && !long() {
@@ -62,7 +72,7 @@ pub(crate) fn play(fault: &str, everywhere: bool, test: impl Fn(&EnvoyBinary) ->
         }
     });
     at_once(envoys.into_inner(), |envoy| {
-        let _place = Place::take();
+        let _places = Places::take(places);
         if let Err(error) = test(&envoy) {
             panic!("{fault} on Envoy {}: {error:#}", envoy.version);
         }
@@ -80,26 +90,28 @@ pub(crate) fn at_once<Part: Send>(parts: Vec<Part>, run: impl Fn(Part) + Sync) {
     });
 }
 
-/// The right to play a fault. Where times are measured there is one only: two would measure each other. Otherwise
-/// there are some, since who plays a fault mostly waits.
-struct Place;
+/// How many faults are played at once: who plays one mostly waits.
+const PLACES: usize = 4;
 
-static PLACES: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+/// The right to play a fault. Where times are measured it takes all places: two would measure each other.
+struct Places(usize);
 
-impl Place {
-    fn take() -> Self {
-        let places = if long() || is_written() { 1 } else { 4 };
-        let taken = PLACES.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = PLACES.1.wait_while(taken, |taken| *taken >= places).unwrap_or_else(PoisonError::into_inner);
-        *taken += 1;
-        Self
+static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+impl Places {
+    fn take(places: usize) -> Self {
+        let places = if long() || is_written() { PLACES } else { places };
+        let taken = TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = TAKEN.1.wait_while(taken, |taken| *taken + places > PLACES);
+        *taken.unwrap_or_else(PoisonError::into_inner) += places;
+        Self(places)
     }
 }
 
-impl Drop for Place {
+impl Drop for Places {
     fn drop(&mut self) {
-        *PLACES.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        PLACES.1.notify_one();
+        *TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        TAKEN.1.notify_all();
     }
 }
 

@@ -9,7 +9,7 @@ use meshspan_kit::wait;
 use crate::books::Books;
 use crate::fuse::failing_module;
 use crate::report::Row;
-use crate::stage::{CONNECTIONS, PLAIN, SETTLED, Setting, Stage, TRACED, WORKERS, fault_time, play};
+use crate::stage::{CONNECTIONS, PLAIN, SETTLED, Setting, Stage, TRACED, WORKERS, fault_time, play_alone};
 
 /// Requests that a machine lives: so many that Envoy, which waits about a second before it makes another machine,
 /// need not wait.
@@ -23,7 +23,7 @@ fn traps(
     explained: impl Fn(&Stage, u64) -> anyhow::Result<std::ops::RangeInclusive<u64>> + Sync,
 ) {
     let reloads = failure_policy == "FAIL_RELOAD";
-    play(fault, true, |envoy| {
+    play_alone(fault, true, |envoy| {
         let folder = tempfile::tempdir()?;
         let module = failing_module(folder.path(), LIFE)?;
         let setting = Setting { failure_policy, ..Setting::default() };
