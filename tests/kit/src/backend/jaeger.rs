@@ -17,6 +17,8 @@ pub(super) const VARIABLE: &str = "MESHSPAN_JAEGER";
 /// A running Jaeger. What it stored is there again when it was killed and started again. Dropping it kills it.
 pub struct Jaeger {
     program: Program,
+    /// What its remote sampling service answers, as its strategies file has it.
+    strategies: Option<Value>,
 }
 
 /// A span as Jaeger's query API shows it.
@@ -53,7 +55,7 @@ impl Jaeger {
     /// # Errors
     /// When it does not come up, with its log.
     pub fn start(binary: &Path) -> anyhow::Result<Self> {
-        Ok(Self { program: Program::start("jaeger", binary, None, 5, config)? })
+        Self::launch(binary, None, None)
     }
 
     /// As [`Self::start`], with its configuration, store and log in a folder that stays.
@@ -61,7 +63,35 @@ impl Jaeger {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_in(binary: &Path, folder: &Path) -> anyhow::Result<Self> {
-        Ok(Self { program: Program::start("jaeger", binary, Some(folder), 5, config)? })
+        Self::launch(binary, Some(folder), None)
+    }
+
+    /// As [`Self::start`], with a remote sampling service that answers by these strategies, in the form of Jaeger's
+    /// strategies file.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with_strategies(binary: &Path, strategies: Value) -> anyhow::Result<Self> {
+        Self::launch(binary, None, Some(strategies))
+    }
+
+    fn launch(binary: &Path, folder: Option<&Path>, strategies: Option<Value>) -> anyhow::Result<Self> {
+        let config = |folder: &Path, ports: &[SocketAddr], _| config(folder, ports, strategies.as_ref());
+        let program = Program::start("jaeger", binary, folder, 7, config)?;
+        Ok(Self { program, strategies })
+    }
+
+    /// Writes its strategies file, which it reads again each second.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set_strategies(&self, strategies: &Value) -> anyhow::Result<()> {
+        write_strategies(self.program.folder(), strategies)
+    }
+
+    /// Where its remote sampling service answers (HTTP), where it has one.
+    pub fn sampling(&self) -> SocketAddr {
+        self.program.port(5)
     }
 
     /// Where it takes OTLP/gRPC.
@@ -98,7 +128,8 @@ impl Jaeger {
     /// # Errors
     /// When it does not come up, with its log.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.program.start_again(config)
+        let strategies = self.strategies.as_ref();
+        self.program.start_again(|folder, ports, _| config(folder, ports, strategies))
     }
 
     /// What it has logged since it was last started.
@@ -169,9 +200,18 @@ impl Jaeger {
     }
 }
 
-fn config(folder: &Path, ports: &[SocketAddr], _life: u32) -> Value {
+/// Whole or not at all: Jaeger may read it at any time.
+fn write_strategies(folder: &Path, strategies: &Value) -> anyhow::Result<()> {
+    let file = folder.join("strategies.json");
+    let new = folder.join("strategies.new");
+    std::fs::write(&new, strategies.to_string())?;
+    std::fs::rename(new, file)?;
+    Ok(())
+}
+
+fn config(folder: &Path, ports: &[SocketAddr], strategies: Option<&Value>) -> Value {
     let store = folder.join("store");
-    json!({
+    let mut config = json!({
         "receivers": otlp_receiver(ports[0], ports[1]),
         "extensions": {
             "jaeger_storage": {"backends": {"store": {"badger": {
@@ -192,7 +232,21 @@ fn config(folder: &Path, ports: &[SocketAddr], _life: u32) -> Value {
             "telemetry": telemetry(ports[2]),
             "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["jaeger_storage_exporter"]}},
         },
-    })
+    });
+    if let Some(strategies) = strategies {
+        let file = folder.join("strategies.json");
+        if !file.exists() {
+            // A file that cannot be written fails Jaeger's start, which says so.
+            let _ = write_strategies(folder, strategies);
+        }
+        config["extensions"]["remote_sampling"] = json!({
+            "file": {"path": file, "default_sampling_probability": 0, "reload_interval": "1s"},
+            "http": {"endpoint": ports[5]},
+            "grpc": {"endpoint": ports[6]},
+        });
+        config["service"]["extensions"] = json!(["jaeger_storage", "jaeger_query", "remote_sampling"]);
+    }
+    config
 }
 
 /// The spans of one trace of an answer.

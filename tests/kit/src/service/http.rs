@@ -54,6 +54,7 @@ impl ReceivedHead {
 /// | `/reset` | the head, one chunk, then a connection reset |
 /// | `/trailers` | a body with the trailer `x-trailer: last` |
 /// | `/consume` | 200 when the whole request body was read, with its size as text |
+/// | `/grpc/CODE/SERVICE/METHOD` | a gRPC message, empty, and that `grpc-status` in trailers |
 /// | anything else | 200 and the received head as JSON: `method`, `target`, `version`, `headers` |
 pub struct Service {
     server: Server,
@@ -147,6 +148,7 @@ fn routes() -> Router {
         .route("/reset", any(reset))
         .route("/trailers", any(trailers))
         .route("/consume", any(consume))
+        .route("/grpc/{code}/{*method}", any(grpc))
         .fallback(echo)
 }
 
@@ -186,6 +188,17 @@ async fn trailers() -> Response {
         let _ = sender.send(Frame::trailers(trailers)).await;
     }));
     response.headers_mut().insert("trailer", HeaderValue::from_static("x-trailer"));
+    response
+}
+
+async fn grpc(Path((code, _)): Path<(u8, String)>) -> Response {
+    let mut response = Response::new(body_of(move |sender| async move {
+        let _ = sender.send(Frame::data(Bytes::from_static(&[0; 5]))).await;
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from(u16::from(code)));
+        let _ = sender.send(Frame::trailers(trailers)).await;
+    }));
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     response
 }
 
