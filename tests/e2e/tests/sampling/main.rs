@@ -1,6 +1,7 @@
 //! Samplers in real Envoy with two workers: rates that all workers share, what is kept in the end, who may force a
 //! trace, rules, and what Jaeger says. Where they fit, the configurations are the files of `examples/sampling`.
 
+mod adaptive;
 mod force;
 mod keep;
 mod rate;

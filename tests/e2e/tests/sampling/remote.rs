@@ -163,6 +163,9 @@ impl Script {
     }
 }
 
+/// The counter that has to rise, what the service answers, and what that is.
+type Case<'a> = (&'static str, Option<(StatusCode, &'a str)>, &'static str);
+
 const MALFORMED: &str = "meshspan_sampling_remote_malformed_total";
 const FAILED: &str = "meshspan_sampling_remote_failed_total";
 
@@ -185,7 +188,7 @@ fn the_last_good_strategy_counts_on_whatever_comes() {
         let mut streams = until_all(&mesh, "remote", "/", true);
 
         let truncated = &OPERATIONS[..OPERATIONS.len() / 2];
-        let table: [(&str, Option<(StatusCode, &str)>, &str); 9] = [
+        let table: [Case<'_>; 9] = [
             (MALFORMED, Some((StatusCode::OK, "<html>busy</html>")), "no JSON"),
             (MALFORMED, Some((StatusCode::OK, "")), "nothing"),
             (MALFORMED, Some((StatusCode::OK, truncated)), "half an answer"),

@@ -163,3 +163,9 @@ pub(crate) fn assert_all_workers_had_connections(mesh: &Mesh) {
 pub(crate) fn reason(span: &ReceivedSpan) -> (&str, &str) {
     (span.text("meshspan.sampling.sampler").unwrap_or(""), span.text("meshspan.sampling.rule").unwrap_or(""))
 }
+
+/// Nanoseconds since the Unix epoch.
+pub(crate) fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_nanos()).unwrap()
+}
