@@ -58,14 +58,15 @@ fn the_aim_is_reached_from_above_after_a_load_step() {
         assert_eq!(decisions["adaptive"], (spans.len() as u64, sent - spans.len() as u64));
         assert!(spans.iter().all(|span| reason(span) == ("adaptive", "root")), "{}", spans[0].to_json());
 
-        let within = |from: Duration, to: Duration| {
+        // Traces a second in so long a time, so long after the step.
+        let within = |from: Duration, time: Duration| {
             let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap();
-            let window = step + nanoseconds(from)..step + nanoseconds(to);
+            let window = step + nanoseconds(from)..step + nanoseconds(from + time);
             let count = spans.iter().filter(|span| window.contains(&span.span.start_time_unix_nano)).count();
-            f64::from(u32::try_from(count).unwrap()) / (to - from).as_secs_f64()
+            f64::from(u32::try_from(count).unwrap()) / time.as_secs_f64()
         };
         let second = Duration::from_secs(1);
-        let (at_first, then) = (within(Duration::ZERO, second), within(FOLLOWED, FOLLOWED + MEASURED));
+        let (at_first, then) = (within(Duration::ZERO, second), within(FOLLOWED, MEASURED));
         let version = &envoy.version;
         eprintln!("Envoy {version}: {at_first:.0} traces in the first second after the step, then {then:.1} a second");
         let aim = f64::from(AIM);

@@ -14,10 +14,10 @@ use meshspan_kit::service::Service;
 use meshspan_kit::wait;
 use serde_json::{Value, json};
 
-use crate::support::{WORKERS, decisions, example, reason, send_all, settled, start};
+use crate::support::{WORKERS, connections_to_all_workers, decisions, example, reason, send_all, settled, start};
 
-/// As many connections in a row as tell what all workers do: they are dealt out in turn.
-const IN_A_ROW: u64 = 8;
+/// How often in a row all workers have to decide alike.
+const IN_A_ROW: u64 = 4;
 
 /// `jaeger-remote.json` for this service, which asks each second and begins with this share.
 fn remote(service: &str, initial: u32) -> Value {
@@ -30,18 +30,25 @@ fn remote(service: &str, initial: u32) -> Value {
     config
 }
 
-/// Whether a request to this path is sampled.
-fn is_sampled(mesh: &Mesh, listener: &str, path: &str) -> bool {
-    let (_, upstream) = mesh.exchange(listener, &Request::get(path));
-    upstream.header("traceparent").unwrap().ends_with('3')
+/// Sends requests to this path to all workers, and tells whether each was sampled.
+fn sampled_by_all(mesh: &Mesh, listener: &str, path: &str) -> Vec<bool> {
+    let mut connections = connections_to_all_workers(mesh, listener);
+    let decisions = connections.iter_mut().map(|connection| {
+        let upstream = connection.request(&Request::get(path)).unwrap().json().unwrap();
+        let headers = upstream["headers"].as_array().unwrap();
+        let traceparent = headers.iter().find(|header| header[0] == "traceparent").unwrap();
+        traceparent[1].as_str().unwrap().ends_with('3')
+    });
+    decisions.collect()
 }
 
-/// Sends requests to this path until so many in a row are decided so, and gives how many that took.
+/// Sends requests to this path until all workers have decided so some times in a row, and gives how many that took.
 fn until_all(mesh: &Mesh, listener: &str, path: &str, sampled: bool) -> u64 {
     let (mut sent, mut in_a_row) = (0, 0);
     let all = wait::until(2 * DEADLINE, "a strategy that every worker follows", || {
-        sent += 1;
-        in_a_row = if is_sampled(mesh, listener, path) == sampled { in_a_row + 1 } else { 0 };
+        let decisions = sampled_by_all(mesh, listener, path);
+        sent += decisions.len() as u64;
+        in_a_row = if decisions.iter().all(|decision| *decision == sampled) { in_a_row + 1 } else { 0 };
         (in_a_row >= IN_A_ROW).then_some(())
     });
     all.unwrap_or_else(|error| panic!("{listener}{path}, sampled {sampled}: {error:#}; {:#?}", mesh.counters()));
@@ -86,7 +93,7 @@ fn what_a_real_jaeger_says_counts() {
         streams += until_all(&mesh, "mixed", "/quiet", false);
         streams += until_all(&mesh, "mixed", "/other", false);
 
-        // At most a burst of five at once for both workers, where the initial sampler took all.
+        // Where the initial sampler took all, a burst of five and five a second of both workers together.
         streams += until_all(&mesh, "limited", "/", false);
         let begun = Instant::now();
         let requests = vec![Request::get("/limited"); 2_000];
@@ -177,6 +184,22 @@ const OPERATIONS: &str = r#"{"strategyType":0,"probabilisticSampling":{"sampling
 const NAMED: &str =
     r#"{"strategyType":"RATE_LIMITING","rateLimitingSampling":{"maxTracesPerSecond":0},"operationSampling":null}"#;
 
+/// A thousand operations, of which the last one is sampled.
+fn many_operations() -> String {
+    let operations = (0..1_000).map(|number| {
+        json!({
+            "operation": format!("/operation/{number}"),
+            "probabilisticSampling": {"samplingRate": u8::from(number == 999)},
+        })
+    });
+    json!({"strategyType": "PROBABILISTIC", "operationSampling": {
+        "defaultSamplingProbability": 0,
+        "defaultLowerBoundTracesPerSecond": 0,
+        "perOperationStrategies": operations.collect::<Vec<_>>(),
+    }})
+    .to_string()
+}
+
 #[test]
 fn the_last_good_strategy_counts_on_whatever_comes() {
     let interval = Duration::from_secs(1);
@@ -208,10 +231,9 @@ fn the_last_good_strategy_counts_on_whatever_comes() {
             let before = mesh.counter(counter);
             let counted = wait::until(2 * DEADLINE, counter, || (mesh.counter(counter) > before).then_some(()));
             counted.unwrap_or_else(|error| panic!("{what}: {error:#}; {:#?}", mesh.counters()));
-            for _ in 0..IN_A_ROW {
-                assert!(is_sampled(&mesh, "remote", "/"), "after {what}");
-            }
-            streams += IN_A_ROW;
+            let decisions = sampled_by_all(&mesh, "remote", "/");
+            assert!(decisions.iter().all(|sampled| *sampled), "after {what}: {decisions:?}");
+            streams += decisions.len() as u64;
         }
         assert!(mesh.envoy.log().contains("jaeger"), "a log line says that it fails");
 
@@ -221,6 +243,9 @@ fn the_last_good_strategy_counts_on_whatever_comes() {
         script.answer(Some((StatusCode::OK, OPERATIONS)));
         streams += until_all(&mesh, "remote", "/orders/1", true);
         streams += until_all(&mesh, "remote", "/", false);
+        script.answer(Some((StatusCode::OK, &many_operations())));
+        streams += until_all(&mesh, "remote", "/operation/999", true);
+        streams += until_all(&mesh, "remote", "/orders/1", false);
         script.answer(Some((StatusCode::OK, ALL)));
         streams += until_all(&mesh, "remote", "/", true);
         script.answer(Some((StatusCode::OK, NAMED)));

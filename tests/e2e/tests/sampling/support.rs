@@ -63,6 +63,13 @@ pub(crate) fn start(
     Mesh { receiver, service, envoy }
 }
 
+/// Connections at the same time, all workers among them: each gets as many as the others, whatever a connection that is
+/// just ending may add.
+pub(crate) fn connections_to_all_workers(mesh: &Mesh, listener: &str) -> Vec<Connection> {
+    let address = mesh.envoy.address(listener).unwrap();
+    (0..2 * WORKERS).map(|_| Connection::open(address).unwrap()).collect()
+}
+
 /// What came of a request.
 pub(crate) struct Answered {
     /// The response; `None` where there was no whole head.
