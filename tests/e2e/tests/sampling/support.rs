@@ -150,9 +150,11 @@ pub(crate) fn settled(mesh: &Mesh, streams: u64) -> (Vec<ReceivedSpan>, Decision
             "{streams} streams, {at_start} decided at the start, decisions {decisions:?}, spans by sampler \
              {by_sampler:?}; {counters:#?}"
         );
-        let arrived = counter("meshspan_spans_started_total") == spans.len() as u64
-            && counter("meshspan_export_exported_total") == spans.len() as u64;
-        let done = arrived && at_start == streams && counter("meshspan_streams_total") == streams;
+        let started = counter("meshspan_spans_started_total");
+        // What is decided in the end is known when all have ended.
+        let ended = started + counter("meshspan_spans_not_sampled_total") == streams;
+        let arrived = [started, counter("meshspan_export_exported_total")] == [spans.len() as u64; 2];
+        let done = ended && arrived && at_start == streams && counter("meshspan_streams_total") == streams;
         (done && by_sampler == sampled).then_some((spans, decisions))
     });
     all.unwrap_or_else(|error| panic!("{error:#}: {last}"))
