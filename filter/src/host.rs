@@ -16,6 +16,8 @@ impl HostError {
     pub(crate) const NOT_FOUND: Self = Self(1);
     /// An argument is none; of a call to a cluster: that cluster does not exist.
     pub(crate) const BAD_ARGUMENT: Self = Self(2);
+    /// Something could not be written in the ABI's form.
+    pub(crate) const SERIALIZATION_FAILURE: Self = Self(3);
 }
 
 type Result<T> = core::result::Result<T, HostError>;

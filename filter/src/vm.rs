@@ -341,23 +341,20 @@ impl Root {
             return;
         };
         while let Some((id, request)) = plugin.poll(now) {
-            let lines = request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-            let sent =
-                pairs::serialize(lines).ok_or(DispatchError::Host(HostError::BAD_ARGUMENT.0)).and_then(|headers| {
-                    host::http_call(&request.cluster, &headers, &request.body, request.timeout_ms).map_err(|error| {
-                        match error {
-                            HostError::BAD_ARGUMENT => DispatchError::NoCluster,
-                            HostError(status) => DispatchError::Host(status),
-                        }
-                    })
-                });
+            let sent = send(&request.cluster, &request.headers, &request.body, request.timeout_ms);
             match sent {
                 Ok(token) => {
                     // Those that the host never answered were given up meanwhile.
                     self.in_flight.retain(|(_, id)| plugin.expects(*id));
                     self.in_flight.push((token, id));
                 }
-                Err(error) => write(plugin.handle_dispatch_error(id, error, now)),
+                Err(error) => {
+                    let error = match error {
+                        HostError::BAD_ARGUMENT => DispatchError::NoCluster,
+                        HostError(status) => DispatchError::Host(status),
+                    };
+                    write(plugin.handle_dispatch_error(id, error, now));
+                }
             }
         }
     }
@@ -367,12 +364,9 @@ impl Root {
         let Some(plugin) = self.plugin.as_mut().filter(|plugin| plugin.asks_samplers()) else { return };
         let Ok(now) = host::now() else { return };
         while let Some((id, request)) = plugin.poll_sampling(now, &mut HostData) {
-            let lines = request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-            let sent = pairs::serialize(lines)
-                .and_then(|headers| host::http_call(&request.cluster, &headers, &[], request.timeout_ms).ok());
-            match sent {
-                Some(token) => self.questions.push((token, id)),
-                None => write(plugin.handle_sampling_response(id, None, now, &mut HostData)),
+            match send(&request.cluster, &request.headers, &[], request.timeout_ms) {
+                Ok(token) => self.questions.push((token, id)),
+                Err(_) => write(plugin.handle_sampling_response(id, None, now, &mut HostData)),
             }
         }
     }
@@ -464,6 +458,13 @@ impl Root {
             plugin.counters.add(Counter::HostCallsFailed, u64::try_from(refused).unwrap_or(u64::MAX));
         }
     }
+}
+
+/// Sends a request from the effective context. Returns the token that its answer will name.
+fn send(cluster: &str, headers: &[(String, String)], body: &[u8], timeout_ms: u32) -> Result<u32, HostError> {
+    let lines = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let headers = pairs::serialize(lines).ok_or(HostError::SERIALIZATION_FAILURE)?;
+    host::http_call(cluster, &headers, body, timeout_ms)
 }
 
 /// A header map, empty when the host does not give it; that is counted.

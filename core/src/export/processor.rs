@@ -237,7 +237,8 @@ impl BatchProcessor {
         self.conclude(request, code, State::Failed, outcome, now)
     }
 
-    /// The one place where a request ends: counts, decides what becomes of its batch, and says what there is to say.
+    /// The one place where a request's outcome is judged: counts, decides what becomes of its batch, and says what there
+    /// is to say.
     /// `failure` is how a failure is told.
     fn conclude(
         &mut self,
@@ -247,13 +248,11 @@ impl BatchProcessor {
         outcome: ExportOutcome,
         now: u64,
     ) -> Option<LogLine> {
-        let InFlight { attempt, sent, .. } = request;
-        let spans = u64::from(attempt.batch.spans);
-        let is_up = matches!(outcome, ExportOutcome::Accepted { .. });
-        self.stats.add_answer(code, now.saturating_sub(sent) / MS, is_up);
+        let spans = u64::from(request.attempt.batch.spans);
         let cluster = self.template.cluster();
         match outcome {
             ExportOutcome::Accepted { rejected, message, malformed } => {
+                self.stats.add_answer(code, now.saturating_sub(request.sent) / MS, true);
                 self.failures = 0;
                 let rejected = rejected.min(spans);
                 self.stats.add_exported(spans.saturating_sub(rejected));
@@ -271,15 +270,16 @@ impl BatchProcessor {
             }
             ExportOutcome::Failed { reason, retry } => {
                 let text = format!("export of {spans} spans to cluster \"{cluster}\" failed: {reason}");
-                self.fail(attempt, code, retry, now);
+                self.fail(request, code, retry, now);
                 self.telling.tell(failure, text, now)
             }
         }
     }
 
-    /// Keeps a batch that failed for another try, or drops and counts it.
-    fn fail(&mut self, attempt: Attempt, code: Code, retry: Retry, now: u64) {
-        let Attempt { batch, first, .. } = attempt;
+    /// A request failed: keeps its batch for another try, or drops it, and counts.
+    fn fail(&mut self, request: InFlight, code: Code, retry: Retry, now: u64) {
+        let InFlight { attempt: Attempt { batch, first, .. }, sent, .. } = request;
+        self.stats.add_answer(code, now.saturating_sub(sent) / MS, false);
         let spans = u64::from(batch.spans);
         if retry == Retry::InHalves {
             // No failure that others wait for: the halves are other requests.
@@ -391,8 +391,7 @@ impl BatchProcessor {
     fn give_up_lost(&mut self, now: u64) {
         while let Some(at) = self.in_flight.iter().position(|request| now >= request.lost_at) {
             let request = self.in_flight.swap_remove(at);
-            self.stats.add_answer(Code::NoAnswer, now.saturating_sub(request.sent) / MS, false);
-            self.fail(request.attempt, Code::NoAnswer, Retry::Backoff, now);
+            self.fail(request, Code::NoAnswer, Retry::Backoff, now);
         }
     }
 }
