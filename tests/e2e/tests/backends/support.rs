@@ -207,17 +207,13 @@ impl Books {
         let exporter = channel.exporter();
         let labels = [("signal", "traces"), ("exporter", exporter.as_str())];
         let sum = |name: &str| samples.sum(&format!("meshspan_export_{name}"), &labels);
-        let mut dropped = BTreeMap::new();
-        for sample in samples.of("meshspan_export_dropped_total", &labels).filter(|sample| sample.count() > 0) {
-            *dropped.entry(sample.labels.get("reason").cloned().unwrap_or_default()).or_insert(0) += sample.count();
-        }
         let requests = samples.of("meshspan_export_requests_total", &labels);
         let is_success = |code: Option<&String>| code.is_some_and(|code| code == "OK" || code == "200");
         let failed = requests.filter(|sample| !is_success(sample.labels.get("code")));
         Self {
             started: sum("started_total"),
             exported: sum("exported_total"),
-            dropped,
+            dropped: samples.sums_by("meshspan_export_dropped_total", &labels, "reason"),
             queued: sum("queued"),
             in_flight: sum("in_flight"),
             failed_requests: failed.map(Sample::count).sum(),

@@ -34,15 +34,7 @@ impl Books {
     pub(crate) fn read(envoy: &Envoy) -> anyhow::Result<Self> {
         let samples = envoy.samples()?;
         let sum = |name: &str| samples.sum(&format!("meshspan_export_{name}"), &[]);
-        let by = |name: &str, label: &str| {
-            let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-            for sample in samples.of(&format!("meshspan_export_{name}"), &[]) {
-                let value = sample.labels.get(label).cloned().unwrap_or_default();
-                *counts.entry(value).or_default() += sample.count();
-            }
-            counts.retain(|_, count| *count > 0);
-            counts
-        };
+        let by = |name: &str, label: &str| samples.sums_by(&format!("meshspan_export_{name}"), &[], label);
         Ok(Self {
             started: sum("started_total"),
             exported: sum("exported_total"),

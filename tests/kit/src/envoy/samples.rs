@@ -44,6 +44,15 @@ impl Samples {
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.of(name, labels).map(Sample::count).sum()
     }
+
+    /// The same sum, apart for each value of the label `by` (empty where a series has none); only what is not zero.
+    pub fn sums_by(&self, name: &str, labels: &[(&str, &str)], by: &str) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for sample in self.of(name, labels).filter(|sample| sample.count() > 0) {
+            *sums.entry(sample.labels.get(by).cloned().unwrap_or_default()).or_insert(0) += sample.count();
+        }
+        sums
+    }
 }
 
 fn parse_line(line: &str) -> Option<Sample> {
@@ -94,6 +103,8 @@ mod tests {
         assert_eq!(samples.sum("a_total", &[]), 7);
         assert_eq!(samples.sum("a_total", &[("x", "1"), ("y", "a\"b,c=}\\")]), 4);
         assert_eq!(samples.sum("a_total", &[("x", "2")]), 0);
+        let by = samples.sums_by("a_total", &[], "x");
+        assert_eq!(by, BTreeMap::from([(String::new(), 3), ("1".to_owned(), 4)]));
         assert_eq!(samples.of("b", &[]).map(|sample| sample.value).collect::<Vec<_>>(), [0.5]);
     }
 }
