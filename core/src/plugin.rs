@@ -9,7 +9,7 @@ use crate::config::{Config, Inject, LogLevel, ProcessorConfig};
 use crate::counter::{Counter, Counters};
 use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, ExporterStats, RequestId, Wakeup};
 use crate::header::HeaderEdit;
-use crate::http::{Exchange, HttpTracer, RequestHead, StreamEnd, TrafficDirection};
+use crate::http::{Exchange, HeadNeeds, HttpTracer, OutcomeNeeds, RequestHead, StreamEnd, TrafficDirection};
 use crate::ledger::{Findings, Held, Ledger};
 use crate::log_line::LogLine;
 use crate::masking::MaskingStats;
@@ -123,37 +123,56 @@ impl Plugin {
         Some((exchange, edits))
     }
 
+    /// What has to be found out before a request's head can be handled; `None` when nothing is to be done with it.
+    pub fn head_needs(&self) -> Option<HeadNeeds> {
+        self.tracer.as_ref().map(|tracer| HeadNeeds {
+            header_lines: tracer.captures_request_headers(),
+            direction: tracer.needs_direction(),
+            time: tracer.needs_request_time(),
+            cluster: tracer.needs_cluster(),
+            route_name: tracer.needs_route_name(),
+        })
+    }
+
     /// Takes over the request's header lines, as the host serialized them, of a stream that may be kept in the end. For
     /// any other this does nothing.
     pub fn hold(&mut self, exchange: &mut Exchange, head: Vec<u8>) {
-        if let (Exchange::Pending(pending), Some(tracer)) = (exchange, &mut self.tracer) {
-            tracer.hold(pending, head, &mut self.counters);
+        if let Some(tracer) = &mut self.tracer {
+            tracer.hold(exchange, head, &mut self.counters);
         }
     }
 
-    /// Takes note of how a stream ended that is not recorded, and decides whether it is kept. What comes back is recorded, or not; see
-    /// [`HttpTracer::handle_outcome`] for what is read of `end`. For any other stream this does nothing.
+    /// What has to be read at the end of this stream; `None` when its end does not matter.
+    pub fn outcome_needs(&self, exchange: &Exchange) -> Option<OutcomeNeeds> {
+        let tracer = self.tracer.as_ref().filter(|_| exchange.is_recorded() || exchange.is_pending())?;
+        Some(OutcomeNeeds {
+            grpc_status: exchange.is_grpc() && tracer.watches_ends(),
+            route_name: exchange.is_pending() && tracer.keep_needs_route(),
+        })
+    }
+
+    /// Takes note of how a stream ended that is not recorded, and decides whether it is kept. What comes back is recorded,
+    /// or not; see [`HttpTracer::handle_outcome`] for what is read of `end`.
     #[must_use]
     pub fn handle_outcome(&mut self, exchange: Exchange, end: &StreamEnd<'_>, shared: &mut dyn SharedData) -> Exchange {
-        match (exchange, &mut self.tracer) {
-            (Exchange::Pending(pending), Some(tracer)) => tracer
-                .handle_outcome(*pending, end, shared, &mut self.counters)
-                .map_or(Exchange::NotRecorded, Exchange::Recorded),
-            (exchange, _) => exchange,
+        match &mut self.tracer {
+            Some(tracer) => tracer.handle_outcome(exchange, end, shared, &mut self.counters),
+            None => exchange,
         }
+    }
+
+    /// Whether all that the host knows has to be read at the end of this stream, after
+    /// [`handle_outcome`](Self::handle_outcome).
+    pub fn needs_details(&self, exchange: &Exchange) -> bool {
+        self.tracer.is_some() && exchange.is_recorded()
     }
 
     /// A stream is complete. Nothing happens for one that is not recorded.
     pub fn handle_end(&mut self, exchange: Exchange, end: &StreamEnd<'_>) -> Wakeup {
         let mut wakeup = Wakeup::Tick;
-        let Exchange::Recorded(recorded) = exchange else {
-            // One that nobody decided about is not kept.
-            self.handle_lost(&exchange);
-            return wakeup;
-        };
         let Some(tracer) = &mut self.tracer else { return wakeup };
         let processors = &mut self.processors;
-        tracer.handle_end(*recorded, end, &mut self.counters, |span, importance| {
+        tracer.handle_end(exchange, end, &mut self.counters, |span, importance| {
             for processor in processors.iter_mut() {
                 if processor.push(span, importance) == Wakeup::Soon {
                     wakeup = Wakeup::Soon;
@@ -165,17 +184,8 @@ impl Plugin {
 
     /// A stream went away without its end having been seen.
     pub fn handle_lost(&mut self, exchange: &Exchange) {
-        match exchange {
-            Exchange::Recorded(recorded) => {
-                self.counters.add(Counter::SpansStarted, recorded.span_count());
-                self.counters.add(Counter::SpansDroppedNoLog, recorded.span_count());
-            }
-            Exchange::Pending(pending) => {
-                if let Some(tracer) = &mut self.tracer {
-                    tracer.release(pending, &mut self.counters);
-                }
-            }
-            Exchange::NotRecorded => {}
+        if let Some(tracer) = &mut self.tracer {
+            tracer.handle_lost(exchange, &mut self.counters);
         }
     }
 

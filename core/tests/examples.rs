@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use meshspan_core::config::Config;
 use meshspan_core::header::pairs;
-use meshspan_core::http::{Exchange, RequestHead, StreamEnd, TrafficDirection};
+use meshspan_core::http::{RequestHead, StreamEnd, TrafficDirection};
 use meshspan_core::plugin::Plugin;
 use meshspan_core::resource::NodeFacts;
 use meshspan_core::shared_data::Alone;
@@ -29,7 +29,7 @@ fn recorded(plugin: &mut Plugin, lines: &[(&str, &str)], count: u32) -> u32 {
         let keep_lines = plugin.http().unwrap().captures_request_headers();
         let head = RequestHead::collect(lines.iter().copied(), keep_lines);
         let handled = plugin.handle_request_headers(&head, TrafficDirection::Inbound, Some(1 << 60));
-        matches!(handled, Some((Exchange::Recorded(_), _)))
+        handled.is_some_and(|(exchange, _)| exchange.is_recorded())
     });
     u32::try_from(requests.count()).unwrap()
 }
@@ -102,7 +102,7 @@ fn the_example_keeps_what_failed_or_was_slow() {
         let (start, duration) = (Some(1 << 60), Some(ms * 1_000_000));
         let end = StreamEnd { start, duration, response_code: Some(code), ..StreamEnd::default() };
         let exchange = plugin.handle_outcome(exchange, &end, &mut Alone);
-        assert_eq!(matches!(exchange, Exchange::Recorded(_)), kept, "{code} after {ms} ms");
+        assert_eq!(exchange.is_recorded(), kept, "{code} after {ms} ms");
     }
 }
 

@@ -5,7 +5,7 @@
 
 use meshspan_core::counter::{Counter, Counters};
 use meshspan_core::header::HeaderLine;
-use meshspan_core::http::{ResponseFlags, StreamEnd, TrafficDirection};
+use meshspan_core::http::{OutcomeNeeds, ResponseFlags, StreamEnd, TrafficDirection};
 use meshspan_core::resource::NodeFacts;
 
 use crate::host;
@@ -103,10 +103,11 @@ pub(crate) struct EndFacts {
 }
 
 impl EndFacts {
-    /// Reads what decides whether a stream is kept, and no more. To be called in `proxy_on_log`.
-    pub(crate) fn read_outcome(properties: &mut Properties<'_>, is_grpc: bool, needs_route: bool) -> Self {
+    /// Reads what decides about a stream, and no more. To be called in `proxy_on_log`.
+    pub(crate) fn read_outcome(properties: &mut Properties<'_>, needs: OutcomeNeeds) -> Self {
         let start = properties.number(b"request\0time");
         let duration = properties.number(b"request\0duration");
+        // The stream's own times make the clock needless.
         let is_timed = start.is_some() && duration.is_some();
         Self {
             now: if is_timed { 0 } else { host::now().unwrap_or(0) },
@@ -115,39 +116,28 @@ impl EndFacts {
             protocol: properties.bytes(b"request\0protocol"),
             response_code: properties.number(b"response\0code"),
             response_flags: properties.number(b"response\0flags").unwrap_or(0),
-            grpc_status: if is_grpc { properties.grpc_status() } else { None },
-            route_name: if needs_route { properties.route_name() } else { Vec::new() },
+            grpc_status: if needs.grpc_status { properties.grpc_status() } else { None },
+            route_name: if needs.route_name { properties.route_name() } else { Vec::new() },
             ..Self::default()
         }
     }
 
-    /// Reads them all, the gRPC status only where it is asked for. To be called in `proxy_on_log`.
-    pub(crate) fn read(properties: &mut Properties<'_>, needs_grpc_status: bool) -> Self {
-        let start = properties.number(b"request\0time");
-        let duration = properties.number(b"request\0duration");
-        // The stream's own times make the clock needless.
-        let now = if start.is_some() && duration.is_some() { 0 } else { host::now().unwrap_or(0) };
-        let attempt_count = properties.number(b"upstream\0request_attempt_count");
+    /// Reads the rest. `needs` is what the outcome was read with.
+    pub(crate) fn read_details(&mut self, properties: &mut Properties<'_>, needs: OutcomeNeeds) {
+        self.attempt_count = properties.number(b"upstream\0request_attempt_count");
+        self.request_size = properties.number(b"request\0size");
+        self.response_size = properties.number(b"response\0size");
+        self.response_code_details = properties.bytes(b"response\0code_details");
         // A stream that never had an upstream has nothing to say about it: no call is spent on asking.
-        let tried = attempt_count != Some(0);
-        Self {
-            now,
-            start,
-            duration,
-            protocol: properties.bytes(b"request\0protocol"),
-            request_size: properties.number(b"request\0size"),
-            response_size: properties.number(b"response\0size"),
-            response_code: properties.number(b"response\0code"),
-            response_code_details: properties.bytes(b"response\0code_details"),
-            response_flags: properties.number(b"response\0flags").unwrap_or(0),
-            grpc_status: if needs_grpc_status { properties.grpc_status() } else { None },
-            first_byte_ms: if tried { upstream_service_time() } else { None },
-            upstream_duration: if tried { properties.number(b"response\0backend_latency") } else { None },
-            attempt_count,
-            source_address: properties.bytes(b"source\0address"),
-            upstream_address: if tried { properties.bytes(b"upstream\0address") } else { Vec::new() },
-            cluster: properties.cluster(),
-            route_name: properties.route_name(),
+        if self.attempt_count != Some(0) {
+            self.first_byte_ms = upstream_service_time();
+            self.upstream_duration = properties.number(b"response\0backend_latency");
+            self.upstream_address = properties.bytes(b"upstream\0address");
+        }
+        self.source_address = properties.bytes(b"source\0address");
+        self.cluster = properties.cluster();
+        if !needs.route_name {
+            self.route_name = properties.route_name();
         }
     }
 

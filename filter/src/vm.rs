@@ -233,10 +233,7 @@ impl Root {
     /// header edits have a meaning.
     fn begin(&mut self, live: bool) -> Option<Exchange> {
         let plugin = self.plugin.as_mut()?;
-        let tracer = plugin.http()?;
-        let keep_lines = tracer.captures_request_headers();
-        let (needs_direction, needs_time) = (tracer.needs_direction(), tracer.needs_request_time());
-        let (needs_cluster, needs_route_name) = (tracer.needs_cluster(), tracer.needs_route_name());
+        let needs = plugin.head_needs()?;
         let map = match host::header_map(MapType::HttpRequestHeaders) {
             Ok(map) => map,
             // At the end of a stream that was never parsed there may be no headers.
@@ -250,18 +247,18 @@ impl Root {
             plugin.counters.increment(Counter::HeaderMapsMalformed);
             return None;
         };
-        let head = RequestHead::collect(lines.iter(), keep_lines);
+        let head = RequestHead::collect(lines.iter(), needs.header_lines);
         // What one request in very many needs is asked for then.
         let (may_be_forced, needs_identity) =
             plugin.http().map_or((false, false), |tracer| (tracer.may_be_forced(&head), tracer.needs_identity()));
         let mut properties = Properties(&mut plugin.counters);
-        let cluster = if needs_cluster { properties.cluster() } else { Vec::new() };
-        let route_name = if needs_route_name { properties.route_name() } else { Vec::new() };
+        let cluster = if needs.cluster { properties.cluster() } else { Vec::new() };
+        let route_name = if needs.route_name { properties.route_name() } else { Vec::new() };
         let identity = if may_be_forced && needs_identity { properties.peer_identity() } else { Vec::new() };
         let head = head.with_routing(&cluster, &route_name).with_identity(&identity);
         let direction =
-            if needs_direction { Properties(&mut plugin.counters).direction() } else { TrafficDirection::Unspecified };
-        let now = if needs_time || may_be_forced { host::now().ok() } else { None };
+            if needs.direction { Properties(&mut plugin.counters).direction() } else { TrafficDirection::Unspecified };
+        let now = if needs.time || may_be_forced { host::now().ok() } else { None };
         let (mut exchange, edits) = plugin.handle_request_headers_sharing(&head, direction, now, &mut HostData)?;
         if live {
             for edit in &edits {
@@ -279,24 +276,16 @@ impl Root {
 
     fn end(&mut self, exchange: Exchange) -> Wakeup {
         let Some(plugin) = &mut self.plugin else { return Wakeup::Tick };
-        let watches_ends = plugin.http().is_some_and(HttpTracer::watches_ends);
-        let needs_grpc_status = watches_ends && exchange.is_grpc();
-        let exchange = match exchange {
-            Exchange::NotRecorded => return Wakeup::Tick,
-            Exchange::Recorded(_) => exchange,
-            Exchange::Pending(_) => {
-                let needs_route = plugin.http().is_some_and(HttpTracer::keep_needs_route);
-                let mut properties = Properties(&mut plugin.counters);
-                let facts = EndFacts::read_outcome(&mut properties, needs_grpc_status, needs_route);
-                plugin.handle_outcome(exchange, &facts.stream_end(&[]), &mut HostData)
+        let Some(needs) = plugin.outcome_needs(&exchange) else { return Wakeup::Tick };
+        let mut facts = EndFacts::read_outcome(&mut Properties(&mut plugin.counters), needs);
+        let exchange = plugin.handle_outcome(exchange, &facts.stream_end(&[]), &mut HostData);
+        let mut map = Vec::new();
+        if plugin.needs_details(&exchange) {
+            facts.read_details(&mut Properties(&mut plugin.counters), needs);
+            if plugin.http().is_some_and(HttpTracer::captures_response_headers) {
+                map = plugin_map(plugin, MapType::HttpResponseHeaders);
             }
-        };
-        if !matches!(exchange, Exchange::Recorded(_)) {
-            return Wakeup::Tick;
         }
-        let facts = EndFacts::read(&mut Properties(&mut plugin.counters), needs_grpc_status);
-        let captures = plugin.http().is_some_and(HttpTracer::captures_response_headers);
-        let map = if captures { plugin_map(plugin, MapType::HttpResponseHeaders) } else { Vec::new() };
         let lines: Vec<HeaderLine<'_>> = Pairs::parse(&map).map(|lines| lines.iter().collect()).unwrap_or_default();
         plugin.handle_end(exchange, &facts.stream_end(&lines))
     }

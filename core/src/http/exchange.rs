@@ -11,8 +11,30 @@ use std::rc::Rc;
 
 /// What is kept for a stream until it ends.
 #[derive(Clone, Debug)]
-pub enum Exchange {
-    /// Nothing is recorded.
+pub struct Exchange {
+    /// The ids that the stream has, whether or not it is sampled.
+    pub(super) ids: StreamIds,
+    /// What of it becomes spans.
+    pub(super) tracing: Tracing,
+}
+
+/// The ids that a stream has, sampled or not: what logs, exemplars and answers to the caller name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamIds {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span that the caller's is the parent of: a gateway's SERVER span, else the only one.
+    pub span_id: SpanId,
+    /// A gateway's CLIENT span.
+    pub client_span_id: Option<SpanId>,
+    /// W3C trace-flags: whether the stream is sampled, and whether the trace id is random.
+    pub trace_flags: u8,
+}
+
+/// What of a stream becomes spans.
+#[derive(Clone, Debug)]
+pub(super) enum Tracing {
+    /// Nothing.
     NotRecorded,
     /// Nothing is recorded, but it matters how the stream ends.
     Pending(Box<Pending>),
@@ -21,22 +43,37 @@ pub enum Exchange {
 }
 
 impl Exchange {
+    /// The ids that the stream has.
+    pub const fn ids(&self) -> &StreamIds {
+        &self.ids
+    }
+
+    /// Whether spans are being recorded.
+    pub const fn is_recorded(&self) -> bool {
+        matches!(self.tracing, Tracing::Recorded(_))
+    }
+
+    /// Whether nothing is recorded yet, but it matters how the stream ends.
+    pub const fn is_pending(&self) -> bool {
+        matches!(self.tracing, Tracing::Pending(_))
+    }
+
     /// The request was not seen before the stream's end: when its head came is not known.
     pub fn forget_request_time(&mut self) {
-        match self {
-            Self::Recorded(recorded) => recorded.seen_at = None,
-            Self::Pending(pending) => pending.recorded.seen_at = None,
-            Self::NotRecorded => {}
+        match &mut self.tracing {
+            Tracing::Recorded(recorded) => recorded.seen_at = None,
+            Tracing::Pending(pending) => pending.recorded.seen_at = None,
+            Tracing::NotRecorded => {}
         }
     }
 
     /// Whether it is a gRPC stream: only there does the host's gRPC status mean anything, as it makes one of any HTTP
     /// status.
-    pub fn is_grpc(&self) -> bool {
-        match self {
-            Self::Recorded(recorded) => recorded.is_grpc,
-            Self::Pending(pending) => pending.recorded.is_grpc,
-            Self::NotRecorded => false,
+    pub const fn is_grpc(&self) -> bool {
+        match &self.tracing {
+            Tracing::Recorded(recorded) => recorded.is_grpc,
+            Tracing::Pending(pending) => pending.recorded.is_grpc,
+            Tracing::NotRecorded => false,
         }
     }
 }
@@ -44,7 +81,7 @@ impl Exchange {
 /// An exchange that was not sampled, and whose end matters all the same: it may be kept, or a sampler wants to know. What
 /// its spans would say is not encoded before that: the request's header lines are held as the host gave them.
 #[derive(Clone, Debug)]
-pub struct Pending {
+pub(super) struct Pending {
     /// All but the spans.
     pub(super) recorded: Recorded,
     /// Which sampler decided.
@@ -68,7 +105,7 @@ pub(super) enum Why {
 
 /// An exchange that is being recorded.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub(super) struct Recorded {
     pub(super) trace_id: TraceId,
     pub(super) trace_flags: u8,
     /// W3C tracestate as it goes on, and as the spans have it.
@@ -93,7 +130,7 @@ pub struct Recorded {
 
 impl Recorded {
     /// How many spans are being recorded.
-    pub fn span_count(&self) -> u64 {
+    pub(super) fn span_count(&self) -> u64 {
         u64::from(self.server.is_some()).saturating_add(u64::from(self.client.is_some()))
     }
 }
@@ -109,6 +146,31 @@ pub(super) struct OpenSpan {
     /// The span's own tracestate, where it is not the one that goes on: a gateway's two spans can be sampled by
     /// different thresholds.
     pub(super) trace_state: Option<String>,
+}
+
+/// What has to be found out before a request's head can be handled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent questions")]
+pub struct HeadNeeds {
+    /// All header lines, for capture or for a rule; else only those that are looked for by name.
+    pub header_lines: bool,
+    /// The listener's traffic direction.
+    pub direction: bool,
+    /// When the head came.
+    pub time: bool,
+    /// The cluster that the request is routed to.
+    pub cluster: bool,
+    /// The route's name.
+    pub route_name: bool,
+}
+
+/// What is read at the end of a stream before anything is decided about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutcomeNeeds {
+    /// The gRPC status.
+    pub grpc_status: bool,
+    /// The route's name.
+    pub route_name: bool,
 }
 
 /// What the host knows when a stream is complete. Numbers are `None` and texts empty where it does not say.

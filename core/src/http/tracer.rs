@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::attributes::SpanShape;
-use super::exchange::{Exchange, OpenSpan, Pending, Recorded, StreamEnd, Why};
+use super::exchange::{Exchange, OpenSpan, Pending, Recorded, StreamEnd, StreamIds, Tracing, Why};
 use super::request::RequestHead;
 use super::route::RouteTable;
 use super::start::SpanStart;
@@ -117,6 +117,13 @@ impl Plan {
         match self {
             Self::Client(client) | Self::Gateway { client, .. } => Some(*client),
             Self::Server(_) => None,
+        }
+    }
+
+    /// The span that is the caller's child.
+    const fn outer(&self) -> Planned {
+        match self {
+            Self::Server(span) | Self::Client(span) | Self::Gateway { server: span, .. } => *span,
         }
     }
 
@@ -241,14 +248,17 @@ impl HttpTracer {
         };
         self.propagators.inject(&outgoing, &head.carrier, &mut edits);
 
-        let Some(outer) = plan.server().or(plan.client()) else { return (Exchange::NotRecorded, edits) };
+        let outer = plan.outer();
         let reason = outer.decision.reason;
         let is_sampled = |planned: Option<Planned>| planned.is_some_and(|planned| planned.decision.sampled);
         let is_recorded = is_sampled(plan.server()) || is_sampled(plan.client());
+        let trace_flags = if is_recorded { flags::SAMPLED } else { 0 } | if random { flags::RANDOM } else { 0 };
+        let client_span_id = if let Plan::Gateway { client, .. } = &plan { Some(client.span_id) } else { None };
+        let ids = StreamIds { trace_id, span_id: outer.span_id, client_span_id, trace_flags };
         let is_watched = self.sampler.wants_end(reason);
         if !is_recorded && self.keeper.is_none() && !is_watched {
             counters.increment(Counter::SpansNotSampled);
-            return (Exchange::NotRecorded, edits);
+            return (Exchange { ids, tracing: Tracing::NotRecorded }, edits);
         }
         let needs_route = is_recorded || is_watched || self.keeper.as_ref().is_some_and(Keeper::needs_route);
         let route = if needs_route { self.routes.find(head.path_and_query().0) } else { None };
@@ -262,7 +272,7 @@ impl HttpTracer {
         let (server, client) = (open(plan.server(), &self.server), open(plan.client(), &self.client));
         let recorded = Recorded {
             trace_id,
-            trace_flags: if is_recorded { flags::SAMPLED } else { 0 } | if random { flags::RANDOM } else { 0 },
+            trace_flags,
             trace_state: trace_state.combined(member(&change)),
             parent: parent.map(|parent| parent.span_id),
             sampled_by_parent: matches!(asked, Some(ParentDecision::Sampled | ParentDecision::Debug)),
@@ -275,7 +285,7 @@ impl HttpTracer {
             seen_at: now.filter(|_| self.role == Role::Gateway),
         };
         if is_recorded {
-            return (Exchange::Recorded(Box::new(recorded)), edits);
+            return (Exchange { ids, tracing: Tracing::Recorded(Box::new(recorded)) }, edits);
         }
         let span_id = |planned: Planned| planned.span_id;
         let pending = Pending {
@@ -285,7 +295,7 @@ impl HttpTracer {
             client: plan.client().map(span_id),
             head: None,
         };
-        (Exchange::Pending(Box::new(pending)), edits)
+        (Exchange { ids, tracing: Tracing::Pending(Box::new(pending)) }, edits)
     }
 
     /// Begins to record a span: what the request's head says is encoded at once.
@@ -331,9 +341,9 @@ impl HttpTracer {
     }
 
     /// Takes over the request's header lines, serialized, of a stream that may be kept. Where there is no room for them it
-    /// will not be.
-    pub fn hold(&mut self, pending: &mut Pending, head: Vec<u8>, counters: &mut Counters) {
-        let Some(keeper) = &mut self.keeper else { return };
+    /// will not be. For any other stream this does nothing.
+    pub fn hold(&mut self, exchange: &mut Exchange, head: Vec<u8>, counters: &mut Counters) {
+        let (Tracing::Pending(pending), Some(keeper)) = (&mut exchange.tracing, &mut self.keeper) else { return };
         if keeper.hold(head.len()) {
             pending.head = Some(head);
         } else {
@@ -341,24 +351,51 @@ impl HttpTracer {
         }
     }
 
-    /// Gives up a stream that might have been kept.
-    pub fn release(&mut self, pending: &Pending, counters: &mut Counters) {
-        counters.increment(Counter::SpansNotSampled);
-        if let Some(keeper) = &mut self.keeper {
-            keeper.release(pending.head.as_ref().map_or(0, Vec::len));
+    /// A stream went away without its end having been seen.
+    pub fn handle_lost(&mut self, exchange: &Exchange, counters: &mut Counters) {
+        match &exchange.tracing {
+            Tracing::Recorded(recorded) => {
+                counters.add(Counter::SpansStarted, recorded.span_count());
+                counters.add(Counter::SpansDroppedNoLog, recorded.span_count());
+            }
+            Tracing::Pending(pending) => {
+                counters.increment(Counter::SpansNotSampled);
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.release(pending.head.as_ref().map_or(0, Vec::len));
+                }
+            }
+            Tracing::NotRecorded => {}
         }
     }
 
-    /// Takes note of how a stream ended that was not sampled, and decides whether it is recorded after all. Of `end` this reads the code,
-    /// the gRPC status, the flags, the protocol, the start, the duration, and the route's name where
-    /// [`keep_needs_route`](Self::keep_needs_route) asks for it.
+    /// Takes note of how a stream ended that was not sampled, and decides whether it is recorded after all; any other
+    /// stream stays what it is. Of `end` this reads the code, the gRPC status, the flags, the protocol, the start, the
+    /// duration, and the route's name where [`keep_needs_route`](Self::keep_needs_route) asks for it.
+    #[must_use]
     pub fn handle_outcome(
+        &mut self,
+        exchange: Exchange,
+        end: &StreamEnd<'_>,
+        shared: &mut dyn SharedData,
+        counters: &mut Counters,
+    ) -> Exchange {
+        let Exchange { ids, tracing } = exchange;
+        let tracing = match tracing {
+            Tracing::Pending(pending) => self
+                .decide_at_end(*pending, end, shared, counters)
+                .map_or(Tracing::NotRecorded, |recorded| Tracing::Recorded(Box::new(recorded))),
+            tracing => tracing,
+        };
+        Exchange { ids, tracing }
+    }
+
+    fn decide_at_end(
         &mut self,
         pending: Pending,
         end: &StreamEnd<'_>,
         shared: &mut dyn SharedData,
         counters: &mut Counters,
-    ) -> Option<Box<Recorded>> {
+    ) -> Option<Recorded> {
         let shape = if pending.server.is_some() { &self.server } else { &self.client };
         let ended = ended(shape, &pending.recorded, end);
         let template = pending.recorded.route.as_deref().unwrap_or_default();
@@ -394,12 +431,26 @@ impl HttpTracer {
             |span_id: Option<SpanId>, shape| Some(self.open(span_id?, why, shape, &head, route.as_deref(), &baggage));
         recorded.server = open(pending.server, &self.server);
         recorded.client = open(pending.client, &self.client);
-        Some(Box::new(recorded))
+        Some(recorded)
     }
 
-    /// Takes the end of a recorded stream and gives each finished span, encoded as a `ScopeSpans.spans` field, to
-    /// `emit`, with how much it would be missed.
+    /// Takes the end of a stream and gives each finished span, encoded as a `ScopeSpans.spans` field, to `emit`, with
+    /// how much it would be missed. A stream of which nobody [decided](Self::handle_outcome) is not kept.
     pub fn handle_end(
+        &mut self,
+        exchange: Exchange,
+        end: &StreamEnd<'_>,
+        counters: &mut Counters,
+        emit: impl FnMut(&[u8], Importance),
+    ) {
+        if let Tracing::Recorded(recorded) = exchange.tracing {
+            self.finish(*recorded, end, counters, emit);
+        } else {
+            self.handle_lost(&exchange, counters);
+        }
+    }
+
+    fn finish(
         &mut self,
         recorded: Recorded,
         end: &StreamEnd<'_>,
