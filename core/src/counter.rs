@@ -44,6 +44,8 @@ counters! {
     SamplingRemoteFailed => "meshspan_sampling_remote_failed_total",
     /// Answers to a remote sampler that could not be used.
     SamplingRemoteMalformed => "meshspan_sampling_remote_malformed_total",
+    /// `traceresponse` headers of upstreams that could not be read.
+    TraceResponseMalformed => "meshspan_traceresponse_malformed_total",
     /// Recorded spans whose stream went away without a log callback.
     SpansDroppedNoLog => "meshspan_spans_dropped_no_log_total",
     /// Attributes left out because a span was at its limit.

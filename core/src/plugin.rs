@@ -9,7 +9,10 @@ use crate::config::{Config, Inject, LogLevel, ProcessorConfig};
 use crate::counter::{Counter, Counters};
 use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, ExporterStats, RequestId, Wakeup};
 use crate::header::HeaderEdit;
-use crate::http::{Exchange, HeadNeeds, HttpTracer, OutcomeNeeds, RequestHead, StreamEnd, TrafficDirection};
+use crate::http::{
+    Exchange, HeadNeeds, HttpTracer, OutcomeNeeds, RequestHead, ResponseHead, ResponseNeeds, StreamEnd,
+    TrafficDirection,
+};
 use crate::ledger::{Findings, Held, Ledger};
 use crate::log_line::LogLine;
 use crate::masking::MaskingStats;
@@ -140,6 +143,23 @@ impl Plugin {
         if let Some(tracer) = &mut self.tracer {
             tracer.hold(exchange, head, &mut self.counters);
         }
+    }
+
+    /// What has to be known when this stream's response comes; `None` when the response does not matter.
+    pub fn response_needs(&self, exchange: &Exchange) -> Option<ResponseNeeds> {
+        self.tracer.as_ref()?.response_needs(exchange)
+    }
+
+    /// The head of a response came, on its way to the caller. The edits are to the response.
+    pub fn handle_response_headers(
+        &mut self,
+        exchange: &mut Exchange,
+        head: &ResponseHead<'_>,
+        shared: &mut dyn SharedData,
+    ) -> Vec<HeaderEdit> {
+        self.tracer
+            .as_mut()
+            .map_or_else(Vec::new, |tracer| tracer.handle_response_headers(exchange, head, shared, &mut self.counters))
     }
 
     /// What has to be read at the end of this stream; `None` when its end does not matter.

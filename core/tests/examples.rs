@@ -80,6 +80,7 @@ fn examples_do_as_they_say() {
         ),
         ("force", &[get, (":path", "/"), ("x-envoy-force-trace", "true")], 0..=20, "from somebody"),
         ("keep", &[get, (":path", "/orders/7")], 0..=0, "nothing, at its head"),
+        ("traceresponse", &[get, (":path", "/orders/7")], 0..=60, "a hundredth, at its head"),
     ];
     for (example, request, expected, why) in table {
         let recorded = recorded(&mut plugin(example), request, 1000);

@@ -1,7 +1,7 @@
 //! The callbacks that the host finds. The link step takes `meshspan_export_` off their names.
 //!
 //! Source: proxy-wasm ABI v0.2.1, "Functions exposed by the Wasm module". A callback that is missing here is one that
-//! the filter does not need and the host does not pay for: bodies, trailers and response headers among them.
+//! the filter does not need and the host does not pay for: bodies and trailers among them.
 
 use crate::vm;
 
@@ -52,6 +52,13 @@ pub(crate) extern "C" fn meshspan_export_proxy_on_tick(context: u32) {
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_request_headers(context: u32, _lines: u32, _end: i32) -> i32 {
     vm::with(|vm| vm.handle_request_headers(context));
+    CONTINUE
+}
+
+/// Response headers can be read and changed.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_response_headers(context: u32, _lines: u32, _end: i32) -> i32 {
+    vm::with(|vm| vm.handle_response_headers(context));
     CONTINUE
 }
 

@@ -8,7 +8,7 @@ use meshspan_core::header::HeaderLine;
 use meshspan_core::http::{OutcomeNeeds, ResponseFlags, StreamEnd, TrafficDirection};
 use meshspan_core::resource::NodeFacts;
 
-use crate::host;
+use crate::host::{self, MapType};
 
 /// Reads properties and counts the ones that fail.
 pub(crate) struct Properties<'a>(pub(crate) &'a mut Counters);
@@ -76,7 +76,7 @@ impl Properties<'_> {
 
 /// What the router measured, ms: it writes the header itself, unless it is configured not to. No property has this.
 fn upstream_service_time() -> Option<u64> {
-    let value = host::response_header("x-envoy-upstream-service-time").ok()??;
+    let value = host::header(MapType::HttpResponseHeaders, "x-envoy-upstream-service-time").ok()??;
     core::str::from_utf8(&value).ok()?.parse().ok()
 }
 

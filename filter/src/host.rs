@@ -43,6 +43,13 @@ unsafe extern "C" {
         value: *const u8,
         value_size: usize,
     ) -> i32;
+    fn proxy_add_header_map_value(
+        map: i32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> i32;
     fn proxy_remove_header_map_value(map: i32, key: *const u8, key_size: usize) -> i32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> i32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> i32;
@@ -131,11 +138,10 @@ pub(crate) fn buffer(kind: BufferType, max: usize) -> Result<Vec<u8>> {
     bytes(|data, size| unsafe { proxy_get_buffer_bytes(kind as i32, 0, max, data, size) })
 }
 
-/// The first value of a response header. `None` when there is none.
-pub(crate) fn response_header(name: &str) -> Result<Option<Vec<u8>>> {
-    let map = MapType::HttpResponseHeaders as i32;
+/// The first value of a header. `None` when there is none.
+pub(crate) fn header(map: MapType, name: &str) -> Result<Option<Vec<u8>>> {
     // SAFETY: the host reads the name during the call, and writes to the two places that `bytes` owns.
-    found(bytes(|data, size| unsafe { proxy_get_header_map_value(map, name.as_ptr(), name.len(), data, size) }))
+    found(bytes(|data, size| unsafe { proxy_get_header_map_value(map as i32, name.as_ptr(), name.len(), data, size) }))
 }
 
 /// All lines of a header map, serialized.
@@ -144,18 +150,22 @@ pub(crate) fn header_map(map: MapType) -> Result<Vec<u8>> {
     bytes(|data, size| unsafe { proxy_get_header_map_pairs(map as i32, data, size) })
 }
 
-/// Makes a request header stand once, with `value`.
-pub(crate) fn set_request_header(name: &str, value: &str) -> Result<()> {
-    let map = MapType::HttpRequestHeaders as i32;
+/// Makes a header stand once, with `value`.
+pub(crate) fn set_header(map: MapType, name: &str, value: &str) -> Result<()> {
     // SAFETY: the host reads the two texts during the call only.
-    ok(unsafe { proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+    ok(unsafe { proxy_replace_header_map_value(map as i32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
-/// Takes all lines of a request header away.
-pub(crate) fn remove_request_header(name: &str) -> Result<()> {
-    let map = MapType::HttpRequestHeaders as i32;
+/// Adds a line to a header.
+pub(crate) fn add_header(map: MapType, name: &str, value: &str) -> Result<()> {
+    // SAFETY: the host reads the two texts during the call only.
+    ok(unsafe { proxy_add_header_map_value(map as i32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// Takes all lines of a header away.
+pub(crate) fn remove_header(map: MapType, name: &str) -> Result<()> {
     // SAFETY: the host reads the name during the call only.
-    ok(unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) })
+    ok(unsafe { proxy_remove_header_map_value(map as i32, name.as_ptr(), name.len()) })
 }
 
 /// A property's bytes, by its path with NUL between the segments. `None` when the host does not have it.

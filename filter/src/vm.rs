@@ -9,9 +9,10 @@ use meshspan_core::counter::Counter;
 use meshspan_core::export::{DispatchError, ExportResponse, Wakeup};
 use meshspan_core::header::pairs::{self, Pairs};
 use meshspan_core::header::{HeaderEdit, HeaderLine};
-use meshspan_core::http::{Exchange, HttpTracer, RequestHead, TrafficDirection};
+use meshspan_core::http::{Exchange, HttpTracer, RequestHead, ResponseHead, TrafficDirection};
 use meshspan_core::log_line::LogLine;
 use meshspan_core::plugin::{ExportId, Plugin, SamplerId};
+use meshspan_core::propagation::TRACE_RESPONSE;
 
 use crate::facts::{EndFacts, Properties};
 use crate::host::{self, BufferType, HostError, LogLevel, MapType};
@@ -153,6 +154,13 @@ impl Vm {
         }
     }
 
+    pub(crate) fn handle_response_headers(&mut self, context: u32) {
+        let Some((stream, root)) = self.stream(context) else { return };
+        if let Phase::Open(exchange) = &mut stream.phase {
+            root.respond(exchange);
+        }
+    }
+
     pub(crate) fn handle_log(&mut self, context: u32) {
         let Some((stream, root)) = self.stream(context) else { return };
         let exchange = match core::mem::replace(&mut stream.phase, Phase::Closed) {
@@ -272,6 +280,30 @@ impl Root {
         }
         plugin.hold(&mut exchange, map);
         Some(exchange)
+    }
+
+    /// Tells the caller about the trace, and hears what the upstream tells, where either is asked for.
+    fn respond(&mut self, exchange: &mut Exchange) {
+        let Some(plugin) = &mut self.plugin else { return };
+        let Some(needs) = plugin.response_needs(exchange) else { return };
+        let mut header = |name| {
+            host::header(MapType::HttpResponseHeaders, name).unwrap_or_else(|_| {
+                plugin.counters.increment(Counter::HostCallsFailed);
+                None
+            })
+        };
+        let trace_response = if needs.trace_response { header(TRACE_RESPONSE) } else { None };
+        let status = if needs.status { header(":status") } else { None };
+        let head = ResponseHead {
+            status: status.and_then(|status| core::str::from_utf8(&status).ok()?.parse().ok()),
+            trace_response: trace_response.as_deref(),
+            now: if needs.status { host::now().unwrap_or(0) } else { 0 },
+        };
+        for edit in plugin.handle_response_headers(exchange, &head, &mut HostData) {
+            if apply_to(MapType::HttpResponseHeaders, &edit).is_err() {
+                plugin.counters.increment(Counter::HostCallsFailed);
+            }
+        }
     }
 
     fn end(&mut self, exchange: Exchange) -> Wakeup {
@@ -472,11 +504,19 @@ fn plugin_map(plugin: &mut Plugin, map: MapType) -> Vec<u8> {
 /// Carries an edit out. There is no filter state that takes a header away, so that is always done to the request.
 fn apply(edit: &HeaderEdit, inject: Inject) -> Result<(), HostError> {
     match (edit, inject) {
-        (HeaderEdit::Set { name, value }, Inject::Headers) => host::set_request_header(name, value),
         (HeaderEdit::Set { name, value }, Inject::FilterState) => {
             host::set_property(format!("meshspan.{name}").as_bytes(), value.as_bytes())
         }
-        (HeaderEdit::Remove { name }, _) => host::remove_request_header(name),
+        _ => apply_to(MapType::HttpRequestHeaders, edit),
+    }
+}
+
+/// Carries an edit out on a header map.
+fn apply_to(map: MapType, edit: &HeaderEdit) -> Result<(), HostError> {
+    match edit {
+        HeaderEdit::Set { name, value } => host::set_header(map, name, value),
+        HeaderEdit::Add { name, value } => host::add_header(map, name, value),
+        HeaderEdit::Remove { name } => host::remove_header(map, name),
     }
 }
 

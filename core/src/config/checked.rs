@@ -9,6 +9,7 @@ use super::jaeger_remote::JaegerRemoteConfig;
 use super::keep::KeepConfig;
 use super::masking::MaskingConfig;
 use super::rate_limiting::RateLimitingConfig;
+use super::response::ResponseConfig;
 use crate::attribute::Attribute;
 
 /// `HOST:PORT` to the name of an Envoy cluster.
@@ -277,6 +278,8 @@ pub struct MeshspanConfig {
     pub baggage_attributes: Vec<String>,
     /// `masking`.
     pub masking: MaskingConfig,
+    /// `response`.
+    pub response: ResponseConfig,
 }
 
 /// What bounds memory, beside the standard's own limits.

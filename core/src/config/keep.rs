@@ -4,7 +4,7 @@ use super::rate_limiting::read_rate;
 use super::reader::{Key, Reader, built};
 use super::{Problem, RateLimitingConfig};
 
-/// `keep`. At least one of the three conditions is set.
+/// `keep`. At least one of the four conditions is set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KeepConfig {
     /// `errors`: streams that failed.
@@ -13,6 +13,8 @@ pub struct KeepConfig {
     pub slower_than_ms: Option<u32>,
     /// `slower_than_route_p95`: streams that took longer than 95 of 100 of their route lately.
     pub slower_than_route_p95: bool,
+    /// `traceresponse`: streams that their upstream recorded, as it says in that header of its response.
+    pub trace_response: bool,
     /// `spans_per_second` (default 100) and `burst`: how many streams are kept, for all workers together.
     pub budget: RateLimitingConfig,
     /// `max_pending_bytes`: request headers of streams that may yet be kept, a worker; default 8 MiB.
@@ -23,6 +25,7 @@ const KEYS: &[Key] = &[
     built("errors"),
     built("slower_than"),
     built("slower_than_route_p95"),
+    built("traceresponse"),
     built("spans_per_second"),
     built("burst"),
     built("max_pending_bytes"),
@@ -39,6 +42,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<KeepConfig> {
     let errors = truth("errors");
     let slower_than_ms = object.integer("slower_than", 1..=u32::MAX);
     let slower_than_route_p95 = truth("slower_than_route_p95");
+    let trace_response = truth("traceresponse");
     let rate = object.nullable("spans_per_second").map_or(Some(DEFAULT_RATE), |rate| read_rate(&rate));
     let burst = object.integer("burst", 1..=u32::MAX);
     let max_pending_bytes = object.integer("max_pending_bytes", 1 << 16..=u32::MAX).unwrap_or(DEFAULT_PENDING_BYTES);
@@ -46,15 +50,17 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<KeepConfig> {
         errors: errors?,
         slower_than_ms,
         slower_than_route_p95: slower_than_route_p95?,
+        trace_response: trace_response?,
         budget: RateLimitingConfig::new(rate?, burst),
         max_pending_bytes,
     };
-    let asked = keep.errors || keep.slower_than_route_p95 || object.nullable("slower_than").is_some();
+    let asked =
+        keep.errors || keep.slower_than_route_p95 || keep.trace_response || object.nullable("slower_than").is_some();
     if !asked {
         reader.report(Problem::Conflict {
             found: reader.found(),
-            allowed: "one of errors: true, slower_than, and slower_than_route_p95: true; without any of them nothing \
-                      is kept"
+            allowed: "one of errors: true, slower_than, slower_than_route_p95: true, and traceresponse: true; without \
+                      any of them nothing is kept"
                 .to_owned(),
         });
         return None;
@@ -80,6 +86,7 @@ mod tests {
             errors: true,
             slower_than_ms: None,
             slower_than_route_p95: false,
+            trace_response: false,
             budget: RateLimitingConfig { spans_per_second: 100.0, burst: 100 },
             max_pending_bytes: 8 << 20,
         };
@@ -93,6 +100,7 @@ mod tests {
                 r#"{"slower_than_route_p95": true, "errors": false}"#,
                 KeepConfig { errors: false, slower_than_route_p95: true, ..errors },
             ),
+            (r#"{"traceresponse": true}"#, KeepConfig { errors: false, trace_response: true, ..errors }),
             (
                 r#"{"errors": true, "spans_per_second": 0.5, "burst": 7, "max_pending_bytes": 65536}"#,
                 KeepConfig {

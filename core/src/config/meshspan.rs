@@ -8,7 +8,9 @@ use super::error::{Problem, nearest, quote};
 use super::ordered::unique;
 use super::reader::{Key, Object, Reader, built, not_yet};
 use super::token::is_token;
-use super::{Clusters, Inject, LimitsConfig, MaskingConfig, MeshspanConfig, Role, force, keep, masking};
+use super::{
+    Clusters, Inject, LimitsConfig, MaskingConfig, MeshspanConfig, ResponseConfig, Role, force, keep, masking, response,
+};
 
 const NAME: &str = "meshspan";
 
@@ -22,6 +24,7 @@ const KEYS: &[Key] = &[
     built("keep"),
     built("force"),
     built("masking"),
+    built("response"),
     not_yet("metrics"),
     not_yet("logs"),
     not_yet("l4"),
@@ -64,6 +67,7 @@ impl Default for MeshspanConfig {
             force: None,
             baggage_attributes: Vec::new(),
             masking: MaskingConfig::default(),
+            response: ResponseConfig::default(),
         }
     }
 }
@@ -104,6 +108,7 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
             .map(|keys| read_baggage_keys(&keys))
             .unwrap_or_default(),
         masking: object.nullable("masking").map(|section| masking::read(&section)).unwrap_or_default(),
+        response: object.nullable("response").map(|section| response::read(&section)).unwrap_or_default(),
     }
 }
 

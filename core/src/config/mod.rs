@@ -25,6 +25,7 @@ mod protobuf_struct;
 mod rate_limiting;
 mod reader;
 mod resource;
+mod response;
 mod sampler;
 #[cfg(test)]
 mod testing;
@@ -44,6 +45,7 @@ pub use keep::KeepConfig;
 pub use masking::{DetectorActions, FieldRule, HashKey, MaskingConfig, MaskingMode, PatternRule};
 pub use meshspan::validate_route_template;
 pub use rate_limiting::RateLimitingConfig;
+pub use response::ResponseConfig;
 
 use reader::{Key, Object, Reader, Sink, built, not_yet};
 

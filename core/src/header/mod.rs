@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// any byte but NUL, CR and LF, and need not be UTF-8.
 pub type HeaderLine<'a> = (&'a [u8], &'a [u8]);
 
-/// A change to the request's headers. The host applies edits in order.
+/// A change to the headers of a request or a response. The host applies edits in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderEdit {
     /// Make `name` stand there exactly once, with `value`.
@@ -18,11 +18,27 @@ pub enum HeaderEdit {
         /// The whole value.
         value: String,
     },
+    /// One more line of `name`, behind those that stand there.
+    Add {
+        /// Lower-case header name.
+        name: Cow<'static, str>,
+        /// The line's value.
+        value: String,
+    },
     /// Take every line of `name` away.
     Remove {
         /// Lower-case header name.
         name: Cow<'static, str>,
     },
+}
+
+impl HeaderEdit {
+    /// The header that it changes.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Set { name, .. } | Self::Add { name, .. } | Self::Remove { name } => name,
+        }
+    }
 }
 
 /// The values of the lines named `name` (lower case), in order.

@@ -4,7 +4,7 @@ use super::ResponseFlags;
 use super::request::Tunnel;
 use crate::config::ForceKind;
 use crate::header::HeaderLine;
-use crate::sampling::{KeepReason, ReasonId};
+use crate::sampling::{KeepReason, ReasonId, Verdict};
 use crate::span::SpanAttributes;
 use crate::trace::{SpanId, TraceId};
 use std::rc::Rc;
@@ -90,6 +90,10 @@ pub(super) struct Pending {
     pub(super) client: Option<SpanId>,
     /// The request's header lines, serialized, where the stream may be kept.
     pub(super) head: Option<Vec<u8>>,
+    /// Whether the upstream said that it recorded its part of the trace.
+    pub(super) upstream_recorded: bool,
+    /// What was decided at the response's head already.
+    pub(super) verdict: Option<Verdict>,
 }
 
 /// Why a span is there.
@@ -162,6 +166,26 @@ pub struct HeadNeeds {
     pub cluster: bool,
     /// The route's name.
     pub route_name: bool,
+}
+
+/// What has to be found out when a response's head comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResponseNeeds {
+    /// The upstream's `traceresponse`.
+    pub trace_response: bool,
+    /// The response's status, and the time.
+    pub status: bool,
+}
+
+/// The head of a response.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResponseHead<'a> {
+    /// `:status`, where it was asked for.
+    pub status: Option<u64>,
+    /// The upstream's `traceresponse`, where it was asked for.
+    pub trace_response: Option<&'a [u8]>,
+    /// Now, ns since the Unix epoch, where the status was asked for.
+    pub now: u64,
 }
 
 /// What is read at the end of a stream before anything is decided about it.

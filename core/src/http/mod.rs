@@ -15,7 +15,7 @@ mod route;
 mod start;
 mod tracer;
 
-pub use exchange::{Exchange, HeadNeeds, OutcomeNeeds, StreamEnd, StreamIds};
+pub use exchange::{Exchange, HeadNeeds, OutcomeNeeds, ResponseHead, ResponseNeeds, StreamEnd, StreamIds};
 pub use request::RequestHead;
 pub use response_flags::ResponseFlags;
 pub use route::RouteTable;

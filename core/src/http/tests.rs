@@ -12,5 +12,6 @@ mod masking;
 mod names;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
+mod response;
 mod roles;
 mod sampling;

@@ -3,18 +3,23 @@
 use std::rc::Rc;
 
 use super::attributes::SpanShape;
-use super::exchange::{Exchange, OpenSpan, Pending, Recorded, StreamEnd, StreamIds, Tracing, Why};
+use super::exchange::{
+    Exchange, OpenSpan, Pending, Recorded, ResponseHead, ResponseNeeds, StreamEnd, StreamIds, Tracing, Why,
+};
 use super::request::RequestHead;
 use super::route::RouteTable;
 use super::start::SpanStart;
 use crate::attribute::Attribute;
-use crate::config::{Config, ForceKind, Role, SpanLimits, StartAttribute, TracerConfig};
+use crate::config::{Config, ForceKind, ResponseConfig, Role, SpanLimits, StartAttribute, TracerConfig};
 use crate::counter::{Counter, Counters};
 use crate::export::Importance;
 use crate::header::HeaderEdit;
 use crate::header::pairs::Pairs;
 use crate::masking::{Masked, Masker};
-use crate::propagation::{Baggage, Extraction, Format, OutgoingContext, Propagators, TraceState};
+use crate::propagation::{
+    self, Baggage, Extraction, Format, OutgoingContext, Propagators, SERVER_TIMING, TRACE_RESPONSE, TraceResponse,
+    TraceState,
+};
 use crate::sampling::{
     Change, Decision, Ended, Force, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, Plea, ReasonId,
     RemoteSampler, Sampler, SamplerKind, SamplingInput, Verdict,
@@ -50,6 +55,8 @@ pub struct HttpTracer {
     routes: RouteTable,
     /// Baggage keys, and the attribute keys that they become.
     baggage: Vec<(String, String)>,
+    /// What the caller is told.
+    response: ResponseConfig,
     /// What the sampler's rules ask for beyond the request's first lines.
     asked: Asked,
 }
@@ -153,6 +160,7 @@ impl HttpTracer {
             server: SpanShape::new(SpanKind::Server, &instrumentation.http_server, semconv),
             client: SpanShape::new(SpanKind::Client, &instrumentation.http_client, semconv),
             routes: RouteTable::new(&config.meshspan.routes),
+            response: config.meshspan.response,
             baggage: config
                 .meshspan
                 .baggage_attributes
@@ -294,6 +302,8 @@ impl HttpTracer {
             server: plan.server().map(span_id),
             client: plan.client().map(span_id),
             head: None,
+            upstream_recorded: false,
+            verdict: None,
         };
         (Exchange { ids, tracing: Tracing::Pending(Box::new(pending)) }, edits)
     }
@@ -351,6 +361,65 @@ impl HttpTracer {
         }
     }
 
+    /// What has to be known when this stream's response comes; `None` when the response does not matter.
+    pub fn response_needs(&self, exchange: &Exchange) -> Option<ResponseNeeds> {
+        let may_keep = match &exchange.tracing {
+            Tracing::Pending(pending) => pending.head.is_some(),
+            Tracing::NotRecorded | Tracing::Recorded(_) => false,
+        };
+        let needs = ResponseNeeds {
+            trace_response: may_keep && self.keeper.as_ref().is_some_and(Keeper::reads_trace_response),
+            status: may_keep && self.response.writes(),
+        };
+        (self.response.writes() || needs.trace_response).then_some(needs)
+    }
+
+    /// The head of a response came. The edits tell the caller about the trace, where that is asked for: with it the
+    /// decision to keep the stream, as far as the head lets it fall.
+    pub fn handle_response_headers(
+        &mut self,
+        exchange: &mut Exchange,
+        head: &ResponseHead<'_>,
+        shared: &mut dyn SharedData,
+        counters: &mut Counters,
+    ) -> Vec<HeaderEdit> {
+        let StreamIds { trace_id, span_id, mut trace_flags, .. } = exchange.ids;
+        if let Tracing::Pending(pending) = &mut exchange.tracing {
+            let told = head.trace_response.map(TraceResponse::parse);
+            if let Some(Err(_)) = told {
+                counters.increment(Counter::TraceResponseMalformed);
+            }
+            pending.upstream_recorded =
+                told.is_some_and(|told| told.is_ok_and(|told| told.sampled && told.trace_id == trace_id));
+            if self.response.writes()
+                && pending.verdict.is_none()
+                && let (Some(keeper), Some(_)) = (&mut self.keeper, &pending.head)
+            {
+                let shape = if pending.server.is_some() { &self.server } else { &self.client };
+                // No answer yet is no failure.
+                let failed = head.status.is_some_and(|status| {
+                    let end = StreamEnd { response_code: Some(status), ..StreamEnd::default() };
+                    shape.failed(&end, pending.recorded.tunnel)
+                });
+                pending.verdict = keeper.decide_early(failed, pending.upstream_recorded, head.now, shared);
+            }
+            if let Some(Verdict::Keep { .. }) = pending.verdict {
+                trace_flags |= flags::SAMPLED;
+            }
+        }
+        let mut edits = Vec::new();
+        if self.response.trace_response {
+            let value = propagation::trace_response(trace_id, span_id, trace_flags);
+            edits.push(HeaderEdit::Set { name: TRACE_RESPONSE.into(), value });
+        }
+        if self.response.server_timing {
+            // Others' timings stay.
+            let value = propagation::server_timing(trace_id, span_id, trace_flags);
+            edits.push(HeaderEdit::Add { name: SERVER_TIMING.into(), value });
+        }
+        edits
+    }
+
     /// A stream went away without its end having been seen.
     pub fn handle_lost(&mut self, exchange: &Exchange, counters: &mut Counters) {
         match &exchange.tracing {
@@ -397,13 +466,19 @@ impl HttpTracer {
         counters: &mut Counters,
     ) -> Option<Recorded> {
         let shape = if pending.server.is_some() { &self.server } else { &self.client };
-        let ended = ended(shape, &pending.recorded, end);
+        let ended = Ended { upstream_recorded: pending.upstream_recorded, ..ended(shape, &pending.recorded, end) };
         let template = pending.recorded.route.as_deref().unwrap_or_default();
         self.sampler.observe(pending.reason, template.as_bytes(), ended.failed, ended.now);
         let verdict = match (&mut self.keeper, &pending.head) {
             (Some(keeper), Some(head)) => {
                 keeper.release(head.len());
-                keeper.decide(&ended, shared)
+                match pending.verdict {
+                    Some(verdict) => {
+                        keeper.observe(&ended);
+                        verdict
+                    }
+                    None => keeper.decide(&ended, shared),
+                }
             }
             _ => Verdict::Drop,
         };
@@ -637,6 +712,7 @@ fn ended<'a>(shape: &SpanShape, recorded: &'a Recorded, end: &'a StreamEnd<'_>) 
         failed: shape.failed(end, recorded.tunnel),
         duration: end.duration.filter(|_| !end.is_tunnel(recorded.tunnel)),
         route: recorded.route.as_ref().map_or(end.route_name, |template| template.as_bytes()),
+        upstream_recorded: false,
         now: end.end_time(),
     }
 }

@@ -32,6 +32,7 @@ mod context;
 mod jaeger;
 mod malformed;
 mod trace_context;
+mod trace_response;
 mod trace_state;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -43,6 +44,7 @@ pub use baggage::Baggage;
 pub use carrier::Carrier;
 pub use context::{Extraction, OutgoingContext, RemoteParent};
 pub use malformed::{Format, MalformedList, MalformedReason};
+pub use trace_response::{SERVER_TIMING, TRACE_RESPONSE, TraceResponse, server_timing, trace_response};
 pub use trace_state::TraceState;
 
 use crate::config::PropagatorKind;

@@ -27,6 +27,9 @@ impl Request {
                     self.0.retain(|(other, _)| other != name);
                     self.0.push((name.clone().into_owned(), value.clone().into_bytes()));
                 }
+                HeaderEdit::Add { name, value } => {
+                    self.0.push((name.clone().into_owned(), value.clone().into_bytes()));
+                }
                 HeaderEdit::Remove { name } => self.0.retain(|(other, _)| other != name),
             }
         }

@@ -28,7 +28,8 @@ pub(super) fn extract(carrier: &Carrier<'_>) -> Outcome {
     parse(value)
 }
 
-fn parse(value: &[u8]) -> Outcome {
+/// Reads a value of that shape.
+pub(super) fn parse(value: &[u8]) -> Outcome {
     let (head, rest) = value.split_at_checked(LENGTH).ok_or(MalformedReason::WrongLength)?;
     let (version, head) = field(head, 2)?;
     let (trace_id, head) = field(head, 32)?;
@@ -68,17 +69,9 @@ fn field(text: &[u8], length: usize) -> Result<(&[u8], &[u8]), MalformedReason> 
 
 /// Writes `traceparent`, and `tracestate` where it has to change.
 pub(super) fn inject(context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits: &mut Vec<HeaderEdit>) {
-    let mut value = String::with_capacity(LENGTH);
-    value.push_str("00-");
-    value.push_str(context.trace_id.to_hex().as_str());
-    value.push('-');
-    value.push_str(context.span_id.to_hex().as_str());
-    value.push_str(match (context.random, context.sampled) {
-        (false, false) => "-00",
-        (false, true) => "-01",
-        (true, false) => "-02",
-        (true, true) => "-03",
-    });
+    let sampled = if context.sampled { flags::SAMPLED } else { 0 };
+    let random = if context.random { flags::RANDOM } else { 0 };
+    let value = value(context.trace_id, context.span_id, sampled | random);
     set("traceparent", value, &carrier.traceparent, edits);
 
     let current = &carrier.tracestate;
@@ -90,6 +83,22 @@ pub(super) fn inject(context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits
         Some(value) if current.as_slice() == [value.as_bytes()] => {}
         Some(value) => edits.push(HeaderEdit::Set { name: "tracestate".into(), value }),
     }
+}
+
+/// A value of version 00, with the two known ones of `trace_flags`.
+pub(super) fn value(trace_id: TraceId, span_id: SpanId, trace_flags: u8) -> String {
+    let mut value = String::with_capacity(LENGTH);
+    value.push_str("00-");
+    value.push_str(trace_id.to_hex().as_str());
+    value.push('-');
+    value.push_str(span_id.to_hex().as_str());
+    value.push_str(match (trace_flags & flags::RANDOM != 0, trace_flags & flags::SAMPLED != 0) {
+        (false, false) => "-00",
+        (false, true) => "-01",
+        (true, false) => "-02",
+        (true, true) => "-03",
+    });
+    value
 }
 
 #[cfg(test)]

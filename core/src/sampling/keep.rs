@@ -25,6 +25,8 @@ pub enum KeepReason {
     SlowerThan,
     /// It took longer than 95 of 100 of its route lately.
     SlowerThanRouteP95,
+    /// The upstream recorded its part of the trace.
+    TraceResponse,
 }
 
 impl KeepReason {
@@ -34,6 +36,7 @@ impl KeepReason {
             Self::Errors => "errors",
             Self::SlowerThan => "slower_than",
             Self::SlowerThanRouteP95 => "slower_than_route_p95",
+            Self::TraceResponse => "traceresponse",
         }
     }
 }
@@ -47,6 +50,8 @@ pub struct Ended<'a> {
     pub duration: Option<u64>,
     /// The route: a template, or Envoy's name. Empty for none.
     pub route: &'a [u8],
+    /// Whether the upstream said that it recorded its part of the trace.
+    pub upstream_recorded: bool,
     /// Now, ns since the Unix epoch.
     pub now: u64,
 }
@@ -114,9 +119,37 @@ impl Keeper {
             (true, ..) => KeepReason::Errors,
             (_, true, _) => KeepReason::SlowerThan,
             (.., true) => KeepReason::SlowerThanRouteP95,
+            _ if ended.upstream_recorded && self.config.trace_response => KeepReason::TraceResponse,
             _ => return Verdict::Drop,
         };
-        if !self.budget.take(ended.now, shared) {
+        self.spend(reason, ended.now, shared)
+    }
+
+    /// Decides already at the response's head about a stream that was not sampled, where that says enough: then its
+    /// caller can be told. `None` where only the end will tell.
+    pub fn decide_early(
+        &mut self,
+        failed: bool,
+        upstream_recorded: bool,
+        now: u64,
+        shared: &mut dyn SharedData,
+    ) -> Option<Verdict> {
+        let reason = match (failed && self.config.errors, upstream_recorded && self.config.trace_response) {
+            (true, _) => KeepReason::Errors,
+            (_, true) => KeepReason::TraceResponse,
+            _ => return None,
+        };
+        Some(self.spend(reason, now, shared))
+    }
+
+    /// Whether what the upstream says about its part of the trace matters.
+    pub const fn reads_trace_response(&self) -> bool {
+        self.config.trace_response
+    }
+
+    /// Takes a stream out of the budget.
+    fn spend(&mut self, reason: KeepReason, now: u64, shared: &mut dyn SharedData) -> Verdict {
+        if !self.budget.take(now, shared) {
             self.over_budget = self.over_budget.saturating_add(1);
             return Verdict::OverBudget;
         }
@@ -171,12 +204,13 @@ mod tests {
         errors: true,
         slower_than_ms: Some(100),
         slower_than_route_p95: true,
+        trace_response: true,
         budget: RateLimitingConfig { spans_per_second: 1e6, burst: 1_000_000 },
         max_pending_bytes: 100_000,
     };
 
     fn ended(failed: bool, duration: u64, route: &str) -> Ended<'_> {
-        Ended { failed, duration: Some(duration), route: route.as_bytes(), now: NOW }
+        Ended { failed, duration: Some(duration), route: route.as_bytes(), upstream_recorded: false, now: NOW }
     }
 
     fn kept(reason: KeepReason) -> Verdict {
@@ -185,9 +219,17 @@ mod tests {
 
     #[test]
     fn each_condition_keeps_what_it_names() {
-        let no = KeepConfig { errors: false, slower_than_ms: None, slower_than_route_p95: false, ..ALL };
+        let no = KeepConfig {
+            errors: false,
+            slower_than_ms: None,
+            slower_than_route_p95: false,
+            trace_response: false,
+            ..ALL
+        };
         let errors = KeepConfig { errors: true, ..no };
         let slow = KeepConfig { slower_than_ms: Some(100), ..no };
+        let upstream = KeepConfig { trace_response: true, ..no };
+        let told = Ended { upstream_recorded: true, ..ended(false, MS, "/") };
         let table = [
             (errors, ended(true, MS, "/"), kept(KeepReason::Errors), "failed"),
             (errors, ended(false, 1_000 * MS, "/"), Verdict::Drop, "slow is no error"),
@@ -197,6 +239,10 @@ mod tests {
             (slow, Ended { duration: None, ..ended(false, 0, "/") }, Verdict::Drop, "a duration that nobody knows"),
             (ALL, ended(true, 1_000 * MS, "/"), kept(KeepReason::Errors), "an error goes before slow"),
             (no, ended(true, 1_000 * MS, "/"), Verdict::Drop, "nothing asked for"),
+            (upstream, told, kept(KeepReason::TraceResponse), "its upstream recorded it"),
+            (upstream, ended(true, 1_000 * MS, "/"), Verdict::Drop, "its upstream did not"),
+            (errors, told, Verdict::Drop, "its upstream did, and nobody asked"),
+            (ALL, Ended { failed: true, ..told }, kept(KeepReason::Errors), "an error goes before the upstream's word"),
         ];
         for (config, ended, expected, why) in table {
             assert_eq!(Keeper::new(&config).decide(&ended, &mut Alone), expected, "{why}");

@@ -183,7 +183,7 @@ fn formats_that_are_not_listed_are_not_touched() {
         assert!(traced.span().parent_span_id.is_empty(), "{list}: not read either");
     }
     let traced = trace(&Setup::new("server").propagators("b3"), &lines, &ended(200));
-    let names: Vec<_> = traced.edits.iter().map(name_of).collect();
+    let names: Vec<_> = traced.edits.iter().map(HeaderEdit::name).collect();
     assert_eq!(names, ["b3"]);
 }
 
@@ -256,9 +256,9 @@ fn thresholds_go_on_in_the_trace_state() {
         let traceparent = format!("00-{trace_id}-{PARENT}-{flags}");
         let lines = with(&get(), &[("traceparent", Some(&traceparent)), ("tracestate", *state)]);
         let traced = trace(&Setup::new("server").sampler(sampler), &lines, &ended(200));
-        let goes = match traced.edits.iter().find(|edit| name_of(edit) == "tracestate") {
+        let goes = match traced.edits.iter().find(|edit| edit.name() == "tracestate") {
             None => *state,
-            Some(HeaderEdit::Set { value, .. }) => Some(value.as_str()),
+            Some(HeaderEdit::Set { value, .. } | HeaderEdit::Add { value, .. }) => Some(value.as_str()),
             Some(HeaderEdit::Remove { .. }) => None,
         };
         assert_eq!(goes, *expected, "{sampler} {state:?}: {why}");
@@ -267,12 +267,6 @@ fn thresholds_go_on_in_the_trace_state() {
             assert_eq!(span.trace_state, expected.unwrap_or_default(), "the span says the same: {why}");
         }
         assert_eq!(traced.spans.len(), usize::from(*sampled), "{why}");
-    }
-}
-
-fn name_of(edit: &HeaderEdit) -> &str {
-    match edit {
-        HeaderEdit::Set { name, .. } | HeaderEdit::Remove { name } => name,
     }
 }
 

@@ -8,3 +8,4 @@ mod rate;
 mod remote;
 mod rules;
 mod support;
+mod traceresponse;
