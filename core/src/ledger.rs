@@ -1,13 +1,14 @@
-//! What a virtual machine holds, written where others can read it, so that its spans are counted when it fails.
+//! What a virtual machine holds, written where others can read it, so that its items are counted when it fails.
 //!
 //! A trap takes a machine away with all that it had queued, and with it whoever could count the loss. So each plugin
 //! keeps a note in the data that the machines of a proxy share: what its exporters hold, and until when the note is good.
 //! It renews the note while it lives and takes it away when it holds nothing. A note that has run out is settled by
-//! whichever plugin finds it first: its spans are counted as dropped.
+//! whichever plugin finds it first: its items (spans, log records, data points) are counted as dropped.
 
 use prost::Message;
 
 use crate::shared_data::{SharedData, Stored};
+use crate::signal::Signal;
 
 /// What one exporter holds.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -15,15 +16,18 @@ pub struct Held {
     /// The exporter's name in statistics.
     #[prost(string, tag = "1")]
     pub exporter: String,
-    /// Spans that wait.
+    /// Items that wait.
     #[prost(uint64, tag = "2")]
     pub queued: u64,
-    /// Spans that are on their way.
+    /// Items that are on their way.
     #[prost(uint64, tag = "3")]
     pub in_flight: u64,
-    /// Bytes of the spans that wait.
+    /// Bytes of the items that wait.
     #[prost(uint64, tag = "4")]
     pub queue_bytes: u64,
+    /// Which signal's exporter it is: those of different signals may have the same name.
+    #[prost(enumeration = "Signal", tag = "5")]
+    pub signal: i32,
 }
 
 /// A note, as it is shared.
@@ -90,7 +94,7 @@ impl Ledger {
         &mut self,
         now: u64,
         held: Vec<Held>,
-        knows: impl Fn(&str) -> bool,
+        knows: impl Fn(&Held) -> bool,
         data: &mut dyn SharedData,
     ) -> Findings {
         let mut findings = Findings::default();
@@ -138,12 +142,12 @@ impl Ledger {
         Note::decode(value).is_ok_and(|note| note.owner == self.owner)
     }
 
-    fn settle(&self, now: u64, knows: impl Fn(&str) -> bool, data: &mut dyn SharedData, findings: &mut Findings) {
+    fn settle(&self, now: u64, knows: impl Fn(&Held) -> bool, data: &mut dyn SharedData, findings: &mut Findings) {
         for index in 0..MOST_NOTES {
             let Some((value, version)) = read(index, data) else { return };
             let Ok(note) = Note::decode(value.as_slice()) else { continue };
             let is_over = note.owner != self.owner && note.good_until < now;
-            let countable = !note.held.is_empty() && note.held.iter().all(|held| knows(&held.exporter));
+            let countable = !note.held.is_empty() && note.held.iter().all(&knows);
             // Who writes it settles it: of two that try, one has the wrong version.
             if is_over && countable && data.set(&key(index), &[], version) {
                 findings.lost.extend(note.held);
@@ -192,7 +196,13 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn held(queued: u64) -> Vec<Held> {
-        vec![Held { exporter: "collector:4317".into(), queued, in_flight: 1, queue_bytes: queued * 700 }]
+        vec![Held {
+            exporter: "collector:4317".into(),
+            queued,
+            in_flight: 1,
+            queue_bytes: queued * 700,
+            ..Held::default()
+        }]
     }
 
     fn nothing() -> Vec<Held> {
@@ -268,8 +278,10 @@ mod tests {
         let mut data = Store::default();
         keep(&mut Ledger::new(1), 100, held(1), &mut data);
         let mut other = Ledger::new(2);
-        let findings = other.keep(200 * SECOND, nothing(), |exporter| exporter != "collector:4317", &mut data);
+        let findings = other.keep(200 * SECOND, nothing(), |held| held.exporter != "collector:4317", &mut data);
         assert_eq!(findings, Findings::default());
+        let findings = other.keep(203 * SECOND, nothing(), |held| held.signal() == Signal::Logs, &mut data);
+        assert_eq!(findings, Findings::default(), "the same name, and another signal");
         // What is no note is somebody else's.
         data.set(&key(1), b"\xff\xff", 0);
         assert_eq!(keep(&mut other, 300, nothing(), &mut data).lost, held(1));

@@ -50,6 +50,7 @@ pub mod resource;
 pub mod sampling;
 pub mod semconv;
 pub mod shared_data;
+pub mod signal;
 pub mod span;
 pub mod stats;
 pub mod trace;

@@ -76,18 +76,25 @@ pub(crate) fn put_attribute(buffer: &mut Vec<u8>, field: u32, attribute: &Attrib
     }
 }
 
-/// The part of every `ExportTraceServiceRequest` that stands before the spans: resource and scope, encoded once.
+/// The part of every export request that stands before its items: resource and scope, encoded once.
+///
+/// The same bytes for each signal: `ExportTraceServiceRequest`, `ExportLogsServiceRequest` and
+/// `ExportMetricsServiceRequest` number their fields alike, down to the items (field 2 of the scope's message).
 #[derive(Clone, Debug)]
-pub struct TraceEnvelope {
+pub struct Envelope {
     /// `ResourceSpans`' fields before `scope_spans`.
     resource: Vec<u8>,
     /// `ScopeSpans`' fields before `spans`.
     scope: Vec<u8>,
 }
 
-impl TraceEnvelope {
+/// The field of an item in the message of its scope (`ScopeSpans.spans`, `ScopeLogs.log_records`,
+/// `ScopeMetrics.metrics`).
+pub(crate) const ITEM_FIELD: u32 = 2;
+
+impl Envelope {
     /// For these resource attributes. `resource_schema_url` is the resource's, `scope_schema_url` that of the
-    /// spans' attribute names.
+    /// items' attribute names.
     pub fn new(attributes: &[Attribute], resource_schema_url: Option<&str>, scope_schema_url: &str) -> Self {
         let mut message = Vec::new();
         for attribute in attributes {
@@ -107,21 +114,21 @@ impl TraceEnvelope {
         Self { resource, scope }
     }
 
-    /// What a request is larger than its spans at most, bytes.
+    /// What a request is larger than its items at most, bytes.
     pub fn overhead(&self) -> usize {
-        // Each of the two messages around the spans has a head of a byte and a length of up to ten.
+        // Each of the two messages around the items has a head of a byte and a length of up to ten.
         self.resource.len().saturating_add(self.scope.len()).saturating_add(22)
     }
 
-    /// Appends a whole `ExportTraceServiceRequest` around `spans`, which are encoded `ScopeSpans.spans` fields.
-    pub fn put_request(&self, buffer: &mut Vec<u8>, spans: &[u8]) {
-        let scope_spans = self.scope.len().saturating_add(spans.len());
-        let resource_spans = self.resource.len().saturating_add(delimited_len(scope_spans));
-        buffer.reserve(resource_spans.saturating_add(32));
-        put_delimited_head(buffer, 1, resource_spans);
+    /// Appends a whole request around `items`, which are encoded fields of the scope's message ([`ITEM_FIELD`]).
+    pub fn put_request(&self, buffer: &mut Vec<u8>, items: &[u8]) {
+        let of_scope = self.scope.len().saturating_add(items.len());
+        let of_resource = self.resource.len().saturating_add(delimited_len(of_scope));
+        buffer.reserve(of_resource.saturating_add(32));
+        put_delimited_head(buffer, 1, of_resource);
         buffer.extend_from_slice(&self.resource);
-        put_delimited_head(buffer, 2, scope_spans);
+        put_delimited_head(buffer, 2, of_scope);
         buffer.extend_from_slice(&self.scope);
-        buffer.extend_from_slice(spans);
+        buffer.extend_from_slice(items);
     }
 }

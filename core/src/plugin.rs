@@ -16,11 +16,12 @@ use crate::http::{
 use crate::ledger::{Findings, Held, Ledger};
 use crate::log_line::LogLine;
 use crate::masking::MaskingStats;
-use crate::otlp::TraceEnvelope;
+use crate::otlp::Envelope;
 use crate::resource::{self, NodeFacts};
 use crate::sampling::{RemoteError, SamplingRequest};
 use crate::semconv;
 use crate::shared_data::{Alone, SharedData};
+use crate::signal::Signal;
 use crate::stats::StatsHost;
 use crate::trace::IdGenerator;
 
@@ -60,7 +61,7 @@ impl Plugin {
         let tracer = config.tracer.as_ref().filter(|_| !config.disabled);
         let resource = resource::attributes(&config.resource, node);
         let schema_url = config.resource.schema_url.as_deref();
-        let envelope = Rc::new(TraceEnvelope::new(&resource, schema_url, semconv::SCHEMA_URL));
+        let envelope = Rc::new(Envelope::new(&resource, schema_url, semconv::SCHEMA_URL));
         let processors = tracer.map(|tracer| tracer.processors.as_slice()).unwrap_or_default();
         let backoff_seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let shortest = processors.iter().map(|processor| processor.batch.schedule_delay_ms).min();
@@ -70,7 +71,14 @@ impl Plugin {
                 .iter()
                 .zip(exporter_names(processors))
                 .map(|(processor, name)| {
-                    BatchProcessor::new(processor, config.meshspan.limits, Rc::clone(&envelope), &name, backoff_seed)
+                    BatchProcessor::new(
+                        Signal::Traces,
+                        processor,
+                        config.meshspan.limits,
+                        Rc::clone(&envelope),
+                        &name,
+                        backoff_seed,
+                    )
                 })
                 .collect(),
             ids: IdGenerator::from_seed(seed),
@@ -311,13 +319,19 @@ impl Plugin {
     pub fn keep_ledger(&mut self, now: u64, data: &mut dyn SharedData) {
         let processors = &mut self.processors;
         let held = processors.iter().map(BatchProcessor::levels).collect();
-        let knows = |exporter: &str| processors.iter().any(|processor| processor.stats().exporter() == exporter);
+        let knows = |held: &Held| processors.iter().any(|processor| processor.stats().is_of(held));
         let Findings { lost, revived } = self.ledger.keep(now, held, knows, data);
         for processor in processors {
-            let name = processor.stats().exporter().to_owned();
-            let of_it = |held: &&Held| held.exporter == name;
-            lost.iter().filter(of_it).for_each(|held| processor.count_lost(held));
-            revived.iter().filter(of_it).for_each(|held| processor.count_revived(held));
+            for held in &lost {
+                if processor.stats().is_of(held) {
+                    processor.count_lost(held);
+                }
+            }
+            for held in &revived {
+                if processor.stats().is_of(held) {
+                    processor.count_revived(held);
+                }
+            }
         }
     }
 

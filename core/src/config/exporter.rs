@@ -1,4 +1,4 @@
-//! The exporter of a processor.
+//! The exporter of a processor, of any signal.
 
 use super::endpoint::{Channel, resolve};
 use super::ordered::OrderedMap;
@@ -6,6 +6,7 @@ use super::pairs::{read_pairs, report_entry};
 use super::reader::{Key, Object, Reader, built, not_offered};
 use super::token::header_name;
 use super::{Clusters, Compression, Endpoint, ExporterConfig, OtlpProtocol};
+use crate::signal::Signal;
 
 const EXPORTERS: &[Key] = &[
     built("otlp_grpc"),
@@ -57,8 +58,6 @@ const ENCODINGS: &[(&str, OtlpProtocol)] =
 
 const GRPC_ENDPOINT: &str = "http://localhost:4317";
 
-const HTTP_ENDPOINT: &str = "http://localhost:4318/v1/traces";
-
 const DEFAULT_TIMEOUT_MS: u32 = 10_000;
 
 /// Headers that the exporter, OTLP or HTTP itself sets.
@@ -77,9 +76,14 @@ const RESERVED_HEADERS: &[&str] = &[
     "upgrade",
 ];
 
-/// Reads an exporter; `None` if it is wrong.
-pub(super) fn read(reader: &Reader<'_>, clusters: &Clusters) -> Option<ExporterConfig> {
-    let (name, settings) = reader.component("span exporter", EXPORTERS)?;
+/// Reads an exporter of this signal; `None` if it is wrong.
+pub(super) fn read(reader: &Reader<'_>, signal: Signal, clusters: &Clusters) -> Option<ExporterConfig> {
+    let called = match signal {
+        Signal::Traces => "span exporter",
+        Signal::Logs => "log record exporter",
+        Signal::Metrics => "metric exporter",
+    };
+    let (name, settings) = reader.component(called, EXPORTERS)?;
     if name == "otlp_grpc" {
         let object = settings.object_or_null(GRPC_KEYS)?;
         let insecure = read_tls(&object, GRPC_TLS_KEYS)
@@ -94,7 +98,7 @@ pub(super) fn read(reader: &Reader<'_>, clusters: &Clusters) -> Option<ExporterC
             Some(encoding) => encoding.one_of(ENCODINGS).unwrap_or(OtlpProtocol::HttpProtobuf),
             None => OtlpProtocol::HttpProtobuf,
         };
-        read_common(&object, protocol, Channel::Http, HTTP_ENDPOINT, clusters)
+        read_common(&object, protocol, Channel::Http, signal.http_endpoint(), clusters)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::error::Problem;
 use super::reader::{Key, Object, Reader, built, not_offered};
 use super::{BatchConfig, Clusters, MeshspanConfig, ProcessorConfig, SpanLimits, TracerConfig, exporter, sampler};
+use crate::signal::Signal;
 
 const KEYS: &[Key] = &[
     built("processors"),
@@ -126,7 +127,7 @@ fn read_processor(reader: &Reader<'_>, clusters: &Clusters) -> Option<ProcessorC
         (settings.object(SIMPLE_KEYS)?, BatchConfig::SIMPLE)
     };
     let exporter = object.required("exporter", EXPORTER_REQUIRED)?;
-    Some(ProcessorConfig { batch, exporter: exporter::read(&exporter, clusters)? })
+    Some(ProcessorConfig { batch, exporter: exporter::read(&exporter, Signal::Traces, clusters)? })
 }
 
 /// A batch that was asked for has to fit in the queue (trace SDK, "Batching processor"); the default one shrinks

@@ -1,13 +1,16 @@
-//! Export: from finished spans to requests for the host to send, and from its answers to counters.
+//! Export: from finished items (spans, log records, data points) to requests for the host to send, and from its answers
+//! to counters.
 //!
-//! Nothing here sends anything. A [`BatchProcessor`] is pushed spans, polled for a request, and told how that
-//! went, each time with the time it is now; the host does the rest. One processor has one queue and one exporter.
+//! Nothing here sends anything. A [`BatchProcessor`] is pushed encoded items, polled for a request, and told how that
+//! went, each time with the time it is now; the host does the rest. One processor has one queue and one exporter,
+//! of one [`Signal`](crate::signal::Signal).
 //!
-//! Sources: OpenTelemetry specification, Trace SDK, "Batching processor"; OTLP specification 1.x, "OTLP/gRPC",
+//! Sources: OpenTelemetry specification, Trace SDK, "Batching processor", and Logs SDK, the same; OTLP specification 1.x, "OTLP/gRPC",
 //! "OTLP/HTTP" and "Partial Success".
 
 mod code;
 mod grpc;
+mod json;
 mod processor;
 mod queue;
 mod request;

@@ -1,4 +1,4 @@
-//! The batching span processor with its exporter, as a state machine: push, poll, handle.
+//! The batching processor of spans, log records or metrics, with its exporter, as a state machine: push, poll, handle.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -13,7 +13,8 @@ use super::telling::{State, Telling};
 use crate::config::{LimitsConfig, ProcessorConfig};
 use crate::ledger::Held;
 use crate::log_line::LogLine;
-use crate::otlp::TraceEnvelope;
+use crate::otlp::Envelope;
+use crate::signal::Signal;
 use crate::stats::StatsHost;
 
 /// When a processor wants to be polled.
@@ -115,26 +116,27 @@ const LOST_GRACE: u64 = 5_000_000_000;
 const LOST_WITHOUT_TIMEOUT: u64 = 600_000_000_000;
 
 impl BatchProcessor {
-    /// From checked configuration. `envelope` is what stands around the spans of each request, `name` the exporter's
-    /// among all of the plugin. `seed` is random, so that the waits of two workers differ.
+    /// From checked configuration. `envelope` is what stands around the items of each request, `name` the exporter's
+    /// among all of its signal. `seed` is random, so that the waits of two workers differ.
     pub fn new(
+        signal: Signal,
         config: &ProcessorConfig,
         limits: LimitsConfig,
-        envelope: Rc<TraceEnvelope>,
+        envelope: Rc<Envelope>,
         name: &str,
         seed: u64,
     ) -> Self {
         let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         let caps = Caps {
-            spans: config.batch.max_queue_size,
+            items: config.batch.max_queue_size,
             bytes: bytes(limits.max_queue_bytes),
-            batch_spans: config.batch.max_export_batch_size,
+            batch_items: config.batch.max_export_batch_size,
             batch_bytes: bytes(limits.max_request_size).saturating_sub(envelope.overhead()),
         };
         Self {
             queue: Queue::new(caps),
-            template: RequestTemplate::new(&config.exporter, config.batch.export_timeout_ms, envelope),
-            stats: ExporterStats::new(name, Code::success(config.exporter.protocol)),
+            template: RequestTemplate::new(signal, &config.exporter, config.batch.export_timeout_ms, envelope),
+            stats: ExporterStats::new(signal, name, Code::success(config.exporter.protocol)),
             delay_ns: u64::from(config.batch.schedule_delay_ms).saturating_mul(MS),
             due: None,
             in_flight: Vec::new(),
@@ -150,10 +152,16 @@ impl BatchProcessor {
         }
     }
 
-    /// Takes an encoded span (a `ScopeSpans.spans` field). A full queue lets go of what matters least, and counts.
-    pub fn push(&mut self, span: &[u8], importance: Importance) -> Wakeup {
-        self.stats.add_started();
-        let lost = self.queue.push(span, importance);
+    /// Takes an encoded item (a field of its scope's message, such as `ScopeSpans.spans`). A full queue lets go of what
+    /// matters least, and counts.
+    pub fn push(&mut self, item: &[u8], importance: Importance) -> Wakeup {
+        self.push_counted(item, 1, importance)
+    }
+
+    /// The same for an item that counts for `count`: a metric, for its data points.
+    pub fn push_counted(&mut self, item: &[u8], count: u32, importance: Importance) -> Wakeup {
+        self.stats.add_started(u64::from(count));
+        let lost = self.queue.push(item, count, importance);
         if lost > 0 {
             self.stats.add_dropped(DropReason::QueueFull, None, lost);
         }
@@ -170,7 +178,7 @@ impl BatchProcessor {
         self.give_up_lost(now);
         let attempt = self.next_attempt(now)?;
         let Some((request, uncompressed)) = self.template.request(&attempt.batch.bytes) else {
-            self.stats.add_dropped(DropReason::Unsendable, None, u64::from(attempt.batch.spans));
+            self.stats.add_dropped(DropReason::Unsendable, None, u64::from(attempt.batch.items));
             return None;
         };
         self.stats.add_request(attempt.is_retry, uncompressed, request.body.len());
@@ -248,14 +256,15 @@ impl BatchProcessor {
         outcome: ExportOutcome,
         now: u64,
     ) -> Option<LogLine> {
-        let spans = u64::from(request.attempt.batch.spans);
+        let items = u64::from(request.attempt.batch.items);
+        let called = self.template.signal().items();
         let cluster = self.template.cluster();
         match outcome {
             ExportOutcome::Accepted { rejected, message, malformed } => {
                 self.stats.add_answer(code, now.saturating_sub(request.sent) / MS, true);
                 self.failures = 0;
-                let rejected = rejected.min(spans);
-                self.stats.add_exported(spans.saturating_sub(rejected));
+                let rejected = rejected.min(items);
+                self.stats.add_exported(items.saturating_sub(rejected));
                 if rejected > 0 {
                     self.stats.add_dropped(DropReason::Rejected, Some(code), rejected);
                 }
@@ -263,13 +272,13 @@ impl BatchProcessor {
                     self.stats.add_malformed();
                 }
                 if rejected > 0 || !message.is_empty() {
-                    let text = format!("the backend at cluster \"{cluster}\" rejected {rejected} spans: {message}");
+                    let text = format!("the backend at cluster \"{cluster}\" rejected {rejected} {called}: {message}");
                     return self.telling.tell(State::Rejecting, text, now);
                 }
-                self.telling.tell(State::Well, format!("exporting spans to cluster \"{cluster}\" works again"), now)
+                self.telling.tell(State::Well, format!("exporting {called} to cluster \"{cluster}\" works again"), now)
             }
             ExportOutcome::Failed { reason, retry } => {
-                let text = format!("export of {spans} spans to cluster \"{cluster}\" failed: {reason}");
+                let text = format!("export of {items} {called} to cluster \"{cluster}\" failed: {reason}");
                 self.fail(request, code, retry, now);
                 self.telling.tell(failure, text, now)
             }
@@ -280,14 +289,14 @@ impl BatchProcessor {
     fn fail(&mut self, request: InFlight, code: Code, retry: Retry, now: u64) {
         let InFlight { attempt: Attempt { batch, first, .. }, sent, .. } = request;
         self.stats.add_answer(code, now.saturating_sub(sent) / MS, false);
-        let spans = u64::from(batch.spans);
+        let items = u64::from(batch.items);
         if retry == Retry::InHalves {
             // No failure that others wait for: the halves are other requests.
             match batch.halves() {
                 Some(halves) => {
                     self.waiting.extend(halves.map(|batch| Attempt { batch, first, is_retry: true }));
                 }
-                None => self.stats.add_dropped(DropReason::TooLarge, Some(code), spans),
+                None => self.stats.add_dropped(DropReason::TooLarge, Some(code), items),
             }
             return;
         }
@@ -296,7 +305,7 @@ impl BatchProcessor {
             self.failures = self.failures.saturating_add(1);
         }
         let wait_ms = match retry {
-            Retry::Never | Retry::InHalves => return self.stats.add_dropped(DropReason::Refused, Some(code), spans),
+            Retry::Never | Retry::InHalves => return self.stats.add_dropped(DropReason::Refused, Some(code), items),
             Retry::Backoff => self.backoff.wait_ms(self.failures),
             // A backend that says "at once" each time is not asked more often than one that says nothing.
             Retry::After(ms) => ms.max(SHORTEST_WAIT_MS),
@@ -306,7 +315,7 @@ impl BatchProcessor {
             self.wait = Wait { since: now, length: wait };
         }
         if now.saturating_add(wait).saturating_sub(first) > self.max_retry_age {
-            return self.stats.add_dropped(DropReason::Expired, Some(code), spans);
+            return self.stats.add_dropped(DropReason::Expired, Some(code), items);
         }
         self.waiting.push_back(Attempt { batch, first, is_retry: true });
     }
@@ -328,15 +337,15 @@ impl BatchProcessor {
 
     /// Gives up what is left and counts it.
     pub fn abandon(&mut self) {
-        let mut spans: u64 = 0;
+        let mut items: u64 = 0;
         let in_flight = self.in_flight.drain(..).map(|request| request.attempt);
         for attempt in in_flight.chain(self.waiting.drain(..)) {
-            spans = spans.saturating_add(u64::from(attempt.batch.spans));
+            items = items.saturating_add(u64::from(attempt.batch.items));
         }
         while let Some(batch) = self.queue.pop() {
-            spans = spans.saturating_add(u64::from(batch.spans));
+            items = items.saturating_add(u64::from(batch.items));
         }
-        self.stats.add_dropped(DropReason::Shutdown, None, spans);
+        self.stats.add_dropped(DropReason::Shutdown, None, items);
     }
 
     /// What has been counted so far.
@@ -344,17 +353,17 @@ impl BatchProcessor {
         &self.stats
     }
 
-    /// Spans that wait, for the first or for another try, and spans that are on their way.
+    /// Items that wait, for the first or for another try, and items that are on their way.
     pub fn held(&self) -> (u64, u64) {
-        let spans = |attempts: &mut dyn Iterator<Item = &Attempt>| {
-            attempts.fold(0_u64, |sum, attempt| sum.saturating_add(u64::from(attempt.batch.spans)))
+        let items = |attempts: &mut dyn Iterator<Item = &Attempt>| {
+            attempts.fold(0_u64, |sum, attempt| sum.saturating_add(u64::from(attempt.batch.items)))
         };
-        let waiting = spans(&mut self.waiting.iter());
-        let in_flight = spans(&mut self.in_flight.iter().map(|request| &request.attempt));
+        let waiting = items(&mut self.waiting.iter());
+        let in_flight = items(&mut self.in_flight.iter().map(|request| &request.attempt));
         (u64::from(self.queue.len()).saturating_add(waiting), in_flight)
     }
 
-    /// Bytes of the encoded spans that wait.
+    /// Bytes of the encoded items that wait.
     pub fn held_bytes(&self) -> u64 {
         let waiting = self.waiting.iter().fold(0_usize, |sum, attempt| sum.saturating_add(attempt.batch.bytes.len()));
         u64::try_from(self.queue.bytes().saturating_add(waiting)).unwrap_or(u64::MAX)
@@ -372,7 +381,7 @@ impl BatchProcessor {
         self.stats.levels()
     }
 
-    /// Counts spans of this exporter that a failed machine held.
+    /// Counts items of this exporter that a failed machine held.
     pub fn count_lost(&mut self, held: &Held) {
         self.stats.add_lost(held);
     }

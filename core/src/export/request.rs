@@ -2,12 +2,10 @@
 
 use std::rc::Rc;
 
-use super::grpc;
+use super::{grpc, json};
 use crate::config::{Compression, ExporterConfig, OtlpProtocol};
-use crate::otlp::TraceEnvelope;
-
-/// The method of OTLP's trace service (opentelemetry-proto, collector/trace/v1).
-const EXPORT_METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+use crate::otlp::Envelope;
+use crate::signal::Signal;
 
 /// What the host is asked to send: an HTTP request to a cluster. For OTLP/gRPC it is gRPC's HTTP/2 request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +23,7 @@ pub struct ExportRequest {
 /// What every request of one exporter shares, made once.
 #[derive(Clone, Debug)]
 pub(super) struct RequestTemplate {
+    signal: Signal,
     cluster: Rc<str>,
     headers: Rc<[(String, String)]>,
     /// Of a compressed message; the same where nothing is compressed.
@@ -32,14 +31,19 @@ pub(super) struct RequestTemplate {
     protocol: OtlpProtocol,
     compression: Compression,
     timeout_ms: u32,
-    envelope: Rc<TraceEnvelope>,
+    envelope: Rc<Envelope>,
 }
 
 impl RequestTemplate {
-    pub(super) fn new(exporter: &ExporterConfig, export_timeout_ms: u32, envelope: Rc<TraceEnvelope>) -> Self {
+    pub(super) fn new(
+        signal: Signal,
+        exporter: &ExporterConfig,
+        export_timeout_ms: u32,
+        envelope: Rc<Envelope>,
+    ) -> Self {
         let endpoint = &exporter.endpoint;
         let path = match exporter.protocol {
-            OtlpProtocol::Grpc => format!("{}{EXPORT_METHOD}", endpoint.path),
+            OtlpProtocol::Grpc => format!("{}{}", endpoint.path, signal.grpc_method()),
             OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => endpoint.path.clone(),
         };
         let mut headers: Vec<(String, String)> = [
@@ -75,6 +79,7 @@ impl RequestTemplate {
             (one, other) => one.min(other),
         };
         Self {
+            signal,
             cluster: Rc::from(endpoint.cluster.as_str()),
             headers,
             compressed_headers,
@@ -85,6 +90,10 @@ impl RequestTemplate {
         }
     }
 
+    pub(super) const fn signal(&self) -> Signal {
+        self.signal
+    }
+
     pub(super) const fn protocol(&self) -> OtlpProtocol {
         self.protocol
     }
@@ -93,16 +102,16 @@ impl RequestTemplate {
         &self.cluster
     }
 
-    /// The request for these encoded spans, and the bytes of its message before compression; `None` if they cannot be
+    /// The request for these encoded items, and the bytes of its message before compression; `None` if they cannot be
     /// framed.
-    pub(super) fn request(&self, spans: &[u8]) -> Option<(ExportRequest, usize)> {
+    pub(super) fn request(&self, items: &[u8]) -> Option<(ExportRequest, usize)> {
         let mut message = Vec::new();
         // Room for the frame's head is kept in front, so that an uncompressed message is not copied again.
         let head = if self.protocol == OtlpProtocol::Grpc { grpc::FRAME_HEAD } else { 0 };
         message.resize(head, 0);
-        self.envelope.put_request(&mut message, spans);
+        self.envelope.put_request(&mut message, items);
         if self.protocol == OtlpProtocol::HttpJson {
-            message = to_json(&message)?;
+            message = json::from_protobuf(self.signal, &message)?;
         }
         let uncompressed = message.len();
         let compressed = match self.compression {
@@ -129,21 +138,11 @@ impl RequestTemplate {
 const GZIP_FROM: usize = 1 << 10;
 
 /// `message`, compressed, behind `head` bytes of zero. At the fastest level: a tick should not hold its worker up, and
-/// spans repeat themselves so much that it makes little difference.
+/// items repeat themselves so much that it makes little difference.
 fn gzip(head: usize, message: &[u8]) -> Option<Vec<u8>> {
     use std::io::Write;
 
     let mut encoder = flate2::write::GzEncoder::new(vec![0; head], flate2::Compression::fast());
     encoder.write_all(message).ok()?;
     encoder.finish().ok()
-}
-
-/// OTLP's JSON mapping of an encoded `ExportTraceServiceRequest`. Slower than protobuf, and rare: read back by
-/// `opentelemetry-proto` and written by its serializer, which knows the mapping's exceptions.
-fn to_json(protobuf: &[u8]) -> Option<Vec<u8>> {
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-    use prost::Message;
-
-    let request = ExportTraceServiceRequest::decode(protobuf).ok()?;
-    serde_json::to_vec(&request).ok()
 }

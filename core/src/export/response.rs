@@ -1,6 +1,5 @@
 //! What a backend answered to an export request.
 
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
 use prost::Message;
 use serde::Deserialize;
 
@@ -22,7 +21,7 @@ pub struct ExportResponse<'a> {
     pub trailers: &'a [HeaderLine<'a>],
 }
 
-/// What became of the spans.
+/// What became of the items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExportOutcome {
     /// The backend has them, all but `rejected`.
@@ -67,7 +66,7 @@ impl ExportResponse<'_> {
 
     fn read_grpc<'a>(&self, status: &[u8], find: impl Fn(&'static str) -> Option<&'a [u8]>, now: u64) -> ExportOutcome {
         match find("grpc-status") {
-            Some(b"0") => accepted(grpc::read_frame(self.body).map(ExportTraceServiceResponse::decode)),
+            Some(b"0") => accepted(grpc::read_frame(self.body).map(ExportServiceResponse::decode)),
             Some(code) => {
                 let message = printable(&percent::decode(find("grpc-message").unwrap_or_default()));
                 let retry = retry::by_grpc_status(code, &message, find("grpc-status-details-bin"));
@@ -89,12 +88,28 @@ impl ExportResponse<'_> {
             let body = if self.body.is_empty() { b"{}" } else { self.body };
             return accepted(Some(serde_json::from_slice(body).map(JsonResponse::into_message)));
         }
-        accepted(Some(ExportTraceServiceResponse::decode(self.body)))
+        accepted(Some(ExportServiceResponse::decode(self.body)))
     }
 }
 
-/// `ExportTraceServiceResponse` in OTLP/JSON, where a 64-bit integer is a string and a reader takes a number too
-/// (protobuf's JSON mapping). `opentelemetry-proto` reads numbers only.
+/// An answer of OTLP: those of all signals number their fields alike.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct ExportServiceResponse {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct PartialSuccess {
+    /// `rejected_spans`, `rejected_log_records` or `rejected_data_points`.
+    #[prost(int64, tag = "1")]
+    rejected: i64,
+    #[prost(string, tag = "2")]
+    error_message: String,
+}
+
+/// The same in OTLP/JSON, where a 64-bit integer is a string and a reader takes a number too
+/// (protobuf's JSON mapping).
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct JsonResponse {
@@ -104,6 +119,7 @@ struct JsonResponse {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct JsonPartialSuccess {
+    #[serde(alias = "rejectedLogRecords", alias = "rejectedDataPoints")]
     rejected_spans: JsonInteger,
     error_message: String,
 }
@@ -122,10 +138,10 @@ impl Default for JsonInteger {
 }
 
 impl JsonResponse {
-    fn into_message(self) -> ExportTraceServiceResponse {
-        ExportTraceServiceResponse {
-            partial_success: self.partial_success.map(|partial| ExportTracePartialSuccess {
-                rejected_spans: match partial.rejected_spans {
+    fn into_message(self) -> ExportServiceResponse {
+        ExportServiceResponse {
+            partial_success: self.partial_success.map(|partial| PartialSuccess {
+                rejected: match partial.rejected_spans {
                     JsonInteger::Number(number) => number,
                     JsonInteger::Text(text) => text.parse().unwrap_or(0),
                 },
@@ -135,12 +151,12 @@ impl JsonResponse {
     }
 }
 
-fn accepted<E>(response: Option<Result<ExportTraceServiceResponse, E>>) -> ExportOutcome {
+fn accepted<E>(response: Option<Result<ExportServiceResponse, E>>) -> ExportOutcome {
     match response {
         Some(Ok(response)) => {
             let partial = response.partial_success.unwrap_or_default();
             ExportOutcome::Accepted {
-                rejected: u64::try_from(partial.rejected_spans).unwrap_or(0),
+                rejected: u64::try_from(partial.rejected).unwrap_or(0),
                 message: printable(partial.error_message.as_bytes()),
                 malformed: false,
             }
@@ -163,6 +179,7 @@ fn is_invisible(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -256,6 +273,15 @@ mod tests {
             (HttpProtobuf, ok_head, b"<html>", &[], ok(0, "", true), "a body of another kind"),
             (HttpProtobuf, bad_gateway, b"", &[], failed("HTTP status 502", Retry::Backoff), "an error"),
             (HttpJson, ok_head, partial_json, &[], ok(3, "too old", false), "partial success in JSON"),
+            (
+                HttpJson,
+                ok_head,
+                br#"{"partialSuccess":{"rejectedLogRecords":4}}"#,
+                &[],
+                ok(4, "", false),
+                "log records, and a number as a number",
+            ),
+            (HttpJson, ok_head, br#"{"partialSuccess":{"rejectedDataPoints":"5"}}"#, &[], ok(5, "", false), "points"),
             (HttpJson, ok_head, b"{}", &[], ok(0, "", false), "an empty object"),
             (HttpJson, ok_head, b"", &[], ok(0, "", false), "no body"),
             (HttpJson, ok_head, b"<html>", &[], ok(0, "", true), "a body of another kind"),

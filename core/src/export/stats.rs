@@ -1,10 +1,11 @@
-//! What one exporter counts. The books balance at any moment: started = exported + dropped + queued + in flight.
+//! What one exporter counts, of its items (spans, log records, data points). The books balance at any moment: started = exported + dropped + queued + in flight.
 
 use super::code::Code;
 use crate::ledger::Held;
+use crate::signal::Signal;
 use crate::stats::{self, Series, StatKind, StatsHost};
 
-/// Why a span was not exported.
+/// Why an item was not exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropReason {
     /// The queue had no room for it, or made room for one that matters more.
@@ -44,6 +45,7 @@ impl DropReason {
 /// The series of one exporter, labelled with the signal and the exporter's endpoint.
 #[derive(Clone, Debug)]
 pub struct ExporterStats {
+    signal: Signal,
     exporter: String,
     started: Series,
     exported: Series,
@@ -61,14 +63,14 @@ pub struct ExporterStats {
     request_duration: Series,
 }
 
-const SIGNAL: (&str, &str) = ("signal", "traces");
-
 impl ExporterStats {
     /// All at 0. `exporter` is the label's value, different for each exporter of a signal; `success` is what the backend
     /// answers to a request that it takes.
-    pub(super) fn new(exporter: &str, success: Code) -> Self {
-        let series = |kind, name| Series::new(kind, stats::name(name, &[SIGNAL, ("exporter", exporter)]));
+    pub(super) fn new(signal: Signal, exporter: &str, success: Code) -> Self {
+        let labels = [("signal", signal.as_str()), ("exporter", exporter)];
+        let series = |kind, name| Series::new(kind, stats::name(name, &labels));
         let mut stats = Self {
+            signal,
             exporter: exporter.to_owned(),
             started: series(StatKind::Counter, "export_started_total"),
             exported: series(StatKind::Counter, "export_exported_total"),
@@ -93,26 +95,28 @@ impl ExporterStats {
     }
 
     fn count_request(&mut self, code: Code, by: u64) {
-        let exporter = self.exporter.as_str();
+        let labels = [("signal", self.signal.as_str()), ("exporter", self.exporter.as_str())];
         add_to(&mut self.requests, code, by, || {
-            stats::name("export_requests_total", &[SIGNAL, ("exporter", exporter), ("code", &code.to_string())])
+            let [signal, exporter] = labels;
+            stats::name("export_requests_total", &[signal, exporter, ("code", &code.to_string())])
         });
     }
 
-    pub(super) fn add_started(&mut self) {
-        self.started.add(1);
+    pub(super) fn add_started(&mut self, items: u64) {
+        self.started.add(items);
     }
 
-    pub(super) fn add_exported(&mut self, spans: u64) {
-        self.exported.add(spans);
+    pub(super) fn add_exported(&mut self, items: u64) {
+        self.exported.add(items);
     }
 
-    /// Spans that will not be exported; `code` is the last answer, where one decided it.
-    pub(super) fn add_dropped(&mut self, reason: DropReason, code: Option<Code>, spans: u64) {
-        let exporter = self.exporter.as_str();
-        add_to(&mut self.dropped, (reason, code), spans, || {
+    /// Items that will not be exported; `code` is the last answer, where one decided it.
+    pub(super) fn add_dropped(&mut self, reason: DropReason, code: Option<Code>, items: u64) {
+        let labels = [("signal", self.signal.as_str()), ("exporter", self.exporter.as_str())];
+        add_to(&mut self.dropped, (reason, code), items, || {
             let code = code.map(|code| code.to_string());
-            let mut labels = vec![SIGNAL, ("exporter", exporter), ("reason", reason.as_str())];
+            let mut labels = Vec::from(labels);
+            labels.push(("reason", reason.as_str()));
             labels.extend(code.as_deref().map(|code| ("code", code)));
             stats::name("export_dropped_total", &labels)
         });
@@ -136,11 +140,16 @@ impl ExporterStats {
         self.malformed.add(1);
     }
 
-    /// Where spans are now: waiting, and on their way; and the bytes of those that wait.
+    /// Where items are now: waiting, and on their way; and the bytes of those that wait.
     pub(super) fn set_levels(&mut self, queued: u64, in_flight: u64, queue_bytes: u64) {
         self.queued.set(queued);
         self.in_flight.set(in_flight);
         self.queue_bytes.set(queue_bytes);
+    }
+
+    /// What is exported.
+    pub const fn signal(&self) -> Signal {
+        self.signal
     }
 
     /// The exporter's name, as the label has it.
@@ -148,7 +157,12 @@ impl ExporterStats {
         &self.exporter
     }
 
-    /// Counts for a machine that failed with this exporter's spans, and takes its levels out of the sums.
+    /// Whether a note is about this exporter.
+    pub fn is_of(&self, held: &Held) -> bool {
+        held.signal() == self.signal && held.exporter == self.exporter
+    }
+
+    /// Counts for a machine that failed with this exporter's items, and takes its levels out of the sums.
     pub(super) fn add_lost(&mut self, held: &Held) {
         self.add_dropped(DropReason::VmFailure, None, held.queued.saturating_add(held.in_flight));
         self.queued.take_over(held.queued);
@@ -171,12 +185,13 @@ impl ExporterStats {
             queued: self.queued.value(),
             in_flight: self.in_flight.value(),
             queue_bytes: self.queue_bytes.value(),
+            signal: self.signal.into(),
         }
     }
 
     /// Tells the host all that is new. How many series it refused.
     pub(super) fn flush(&mut self, host: &mut impl StatsHost) -> usize {
-        // Who reads between two of these sees requests before what became of their spans, and spans before their end:
+        // Who reads between two of these sees requests before what became of their items, and items before their end:
         // books in which nothing is open yet are complete.
         let first = [
             &mut self.up,
@@ -194,22 +209,22 @@ impl ExporterStats {
         all.map(|series| series.flush(host)).filter(|told| !told).count()
     }
 
-    /// Spans that were pushed.
+    /// Items that were pushed.
     pub fn started(&self) -> u64 {
         self.started.value()
     }
 
-    /// Spans that the backend took.
+    /// Items that the backend took.
     pub fn exported(&self) -> u64 {
         self.exported.value()
     }
 
-    /// Spans dropped for a reason.
+    /// Items dropped for a reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped.iter().filter(|((of, _), _)| *of == reason).map(|(_, series)| series.value()).sum()
     }
 
-    /// Spans dropped for any reason.
+    /// Items dropped for any reason.
     pub fn all_dropped(&self) -> u64 {
         self.dropped.iter().map(|(_, series)| series.value()).sum()
     }

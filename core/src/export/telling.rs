@@ -9,7 +9,7 @@ pub(super) enum State {
     /// Requests are answered with success. Where it begins.
     #[default]
     Well,
-    /// They are, and spans are rejected.
+    /// They are, and some items are rejected.
     Rejecting,
     /// The cluster does not exist.
     NoCluster,

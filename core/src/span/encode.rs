@@ -2,6 +2,7 @@
 
 use super::SpanAttributes;
 use crate::masking::Masked;
+use crate::otlp::ITEM_FIELD;
 use crate::protobuf::{delimited_len, put_bytes, put_delimited_head, put_fixed32, put_fixed64, put_uint, varint_len};
 use crate::trace::{SpanId, TraceId};
 
@@ -79,7 +80,7 @@ impl Span<'_> {
             len = len.saturating_add(4);
         }
 
-        put_delimited_head(buffer, 2, len);
+        put_delimited_head(buffer, ITEM_FIELD, len);
         put_bytes(buffer, 1, &self.trace_id.to_bytes());
         put_bytes(buffer, 2, &self.span_id.to_bytes());
         if !trace_state.is_empty() {

@@ -90,8 +90,8 @@ pub(super) fn configured(
         },
     };
     let resource = [Attribute { name: "service.name".into(), value: AttributeValue::String("shop".into()) }];
-    let envelope = Rc::new(TraceEnvelope::new(&resource, None, "https://schema.test/1"));
-    BatchProcessor::new(&config, limits, envelope, "collector:4317", 7)
+    let envelope = Rc::new(Envelope::new(&resource, None, "https://schema.test/1"));
+    BatchProcessor::new(Signal::Traces, &config, limits, envelope, "collector:4317", 7)
 }
 
 fn accepted() -> ExportResponse<'static> {
