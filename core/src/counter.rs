@@ -52,6 +52,8 @@ counters! {
     AttributesDropped => "meshspan_attributes_dropped_total",
     /// Attributes cut because all of a span's together were at their cap in bytes.
     AttributesTruncated => "meshspan_attributes_truncated_total",
+    /// Masked values that no other counter counts, because there were too many kinds of them.
+    MaskingUncounted => "meshspan_masking_uncounted_total",
     /// Parents taken from `traceparent`.
     ExtractedTraceContext => "meshspan_propagation_extracted_tracecontext_total",
     /// Parents taken from `b3`.

@@ -14,7 +14,7 @@ use crate::http::{
     TrafficDirection,
 };
 use crate::ledger::{Findings, Held, Ledger};
-use crate::log_line::LogLine;
+use crate::log_line::{LogDraft, LogLine};
 use crate::masking::MaskingStats;
 use crate::otlp::Envelope;
 use crate::resource::{self, NodeFacts};
@@ -248,10 +248,8 @@ impl Plugin {
     ) -> Option<LogLine> {
         let remote = self.tracer.as_mut()?.remote_samplers().get_mut(id.0)?;
         let was_failing = remote.is_failing();
-        let line = match remote.handle_response(answer, now, shared) {
-            Ok(()) if was_failing => {
-                LogLine { level: LogLevel::Info, text: format!("{} tells how to sample again", remote.url()) }
-            }
+        let (level, words) = match remote.handle_response(answer, now, shared) {
+            Ok(()) if was_failing => (LogLevel::Info, format!("{} tells how to sample again", remote.url())),
             Ok(()) => return None,
             Err(error) => {
                 self.counters.increment(match error {
@@ -268,10 +266,10 @@ impl Plugin {
                         format!("the answer of {} cannot be used: {why}; {meanwhile}", remote.url())
                     }
                 };
-                LogLine { level: LogLevel::Warn, text }
+                (LogLevel::Warn, text)
             }
         };
-        self.loud_enough(Some(line))
+        self.loud_enough(Some(LogDraft { level, words, quoted: String::new() }))
     }
 
     /// A request could not be sent.
@@ -308,7 +306,10 @@ impl Plugin {
 
     /// Tells the host what masking and the exporters have counted since the last time. How many series it refused.
     pub fn flush_stats(&mut self, host: &mut impl StatsHost) -> usize {
-        let masking = self.tracer.as_ref().map_or(0, |tracer| self.masking.flush(tracer.masker(), host));
+        let masking = self.tracer.as_ref().map_or(0, |tracer| {
+            self.counters.add(Counter::MaskingUncounted, tracer.masker().counts().take_uncounted());
+            self.masking.flush(tracer.masker(), host)
+        });
         self.processors
             .iter_mut()
             .fold(masking, |refused, processor| refused.saturating_add(processor.flush_stats(host)))
@@ -340,8 +341,10 @@ impl Plugin {
         self.processors.iter().map(BatchProcessor::stats)
     }
 
-    fn loud_enough(&self, line: Option<LogLine>) -> Option<LogLine> {
-        line.filter(|line| line.level >= self.log_level)
+    /// The line, if it is grave enough. What it quotes goes through masking here.
+    fn loud_enough(&self, line: Option<LogDraft>) -> Option<LogLine> {
+        let line = line.filter(|line| line.level >= self.log_level)?;
+        Some(line.mask(self.tracer.as_ref().map(HttpTracer::masker)))
     }
 }
 

@@ -44,9 +44,14 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm)))
 }
 
-/// A panic is a bug of ours; say where it was before the trap.
+/// A panic is a bug of ours; say where it was before the trap. Of its message only a literal is shown: one that was
+/// formatted can quote a text from traffic.
 pub(crate) fn install_panic_hook() {
-    std::panic::set_hook(Box::new(|info| host::log(LogLevel::Critical, &format!("meshspan: {info}"))));
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
+        let message = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("(not shown)");
+        host::log(LogLevel::Critical, &format!("meshspan: panicked{place}: {message}"));
+    }));
 }
 
 /// Context ids are small numbers that the host counts up: they need no hashing against attackers.
@@ -532,5 +537,5 @@ fn write(line: Option<LogLine>) {
         Level::Error => LogLevel::Error,
         Level::Critical => LogLevel::Critical,
     };
-    host::log(level, &format!("meshspan: {text}"));
+    host::log(level, &format!("meshspan: {}", text.as_str()));
 }

@@ -12,7 +12,7 @@ use super::stats::{DropReason, ExporterStats};
 use super::telling::{State, Telling};
 use crate::config::{LimitsConfig, ProcessorConfig};
 use crate::ledger::Held;
-use crate::log_line::LogLine;
+use crate::log_line::LogDraft;
 use crate::otlp::Envelope;
 use crate::signal::Signal;
 use crate::stats::StatsHost;
@@ -218,7 +218,7 @@ impl BatchProcessor {
     }
 
     /// A request that [`poll`](Self::poll) gave could not be sent.
-    pub fn handle_dispatch_error(&mut self, id: RequestId, error: DispatchError, now: u64) -> Option<LogLine> {
+    pub fn handle_dispatch_error(&mut self, id: RequestId, error: DispatchError, now: u64) -> Option<LogDraft> {
         let request = self.take_in_flight(id)?;
         let cluster = self.template.cluster();
         // A cluster may yet come through CDS, and a host that refuses may take the next one.
@@ -235,11 +235,17 @@ impl BatchProcessor {
                 (Code::NotSent, State::Failed, reason)
             }
         };
-        self.conclude(request, code, state, ExportOutcome::Failed { reason, retry: Retry::Backoff }, now)
+        self.conclude(
+            request,
+            code,
+            state,
+            ExportOutcome::Failed { reason, message: String::new(), retry: Retry::Backoff },
+            now,
+        )
     }
 
     /// The answer to a request in flight. One that is no longer waited for changes nothing.
-    pub fn handle_response(&mut self, id: RequestId, response: &ExportResponse<'_>, now: u64) -> Option<LogLine> {
+    pub fn handle_response(&mut self, id: RequestId, response: &ExportResponse<'_>, now: u64) -> Option<LogDraft> {
         let request = self.take_in_flight(id)?;
         let (code, outcome) = response.read(self.template.protocol(), now);
         self.conclude(request, code, State::Failed, outcome, now)
@@ -255,7 +261,7 @@ impl BatchProcessor {
         failure: State,
         outcome: ExportOutcome,
         now: u64,
-    ) -> Option<LogLine> {
+    ) -> Option<LogDraft> {
         let items = u64::from(request.attempt.batch.items);
         let called = self.template.signal().items();
         let cluster = self.template.cluster();
@@ -272,15 +278,16 @@ impl BatchProcessor {
                     self.stats.add_malformed();
                 }
                 if rejected > 0 || !message.is_empty() {
-                    let text = format!("the backend at cluster \"{cluster}\" rejected {rejected} {called}: {message}");
-                    return self.telling.tell(State::Rejecting, text, now);
+                    let text = format!("the backend at cluster \"{cluster}\" rejected {rejected} {called}: ");
+                    return self.telling.tell(State::Rejecting, text, message, now);
                 }
-                self.telling.tell(State::Well, format!("exporting {called} to cluster \"{cluster}\" works again"), now)
+                let text = format!("exporting {called} to cluster \"{cluster}\" works again");
+                self.telling.tell(State::Well, text, String::new(), now)
             }
-            ExportOutcome::Failed { reason, retry } => {
+            ExportOutcome::Failed { reason, message, retry } => {
                 let text = format!("export of {items} {called} to cluster \"{cluster}\" failed: {reason}");
                 self.fail(request, code, retry, now);
-                self.telling.tell(failure, text, now)
+                self.telling.tell(failure, text, message, now)
             }
         }
     }

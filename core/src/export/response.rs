@@ -28,29 +28,29 @@ pub enum ExportOutcome {
     Accepted {
         /// From a partial success.
         rejected: u64,
-        /// The backend's words, when it had some.
+        /// The backend's words, when it had some: any text, of any length up to the answer's.
         message: String,
         /// The answer said success and its body could not be read.
         malformed: bool,
     },
     /// It does not have them.
     Failed {
-        /// One line for the log: what was answered.
+        /// For the log, in our own words: what was answered.
         reason: String,
+        /// The backend's words, which follow: any text, of any length up to the answer's.
+        message: String,
         /// Whether it may take them another time.
         retry: Retry,
     },
 }
-
-/// The longest text that is taken from a backend into a log line, in bytes.
-const MAX_MESSAGE: usize = 256;
 
 impl ExportResponse<'_> {
     /// Reads the answer as `protocol` has it. `now` is in ns since the Unix epoch.
     pub fn read(&self, protocol: OtlpProtocol, now: u64) -> (Code, ExportOutcome) {
         let Some(status) = values(self.headers, ":status").next() else {
             let reason = "no answer (connection refused, reset or timed out)".to_owned();
-            return (Code::NoAnswer, ExportOutcome::Failed { reason, retry: Retry::Backoff });
+            let message = String::new();
+            return (Code::NoAnswer, ExportOutcome::Failed { reason, message, retry: Retry::Backoff });
         };
         if protocol == OtlpProtocol::Grpc {
             // gRPC's status is in the trailers, or in the headers of an answer that has nothing else.
@@ -68,12 +68,15 @@ impl ExportResponse<'_> {
         match find("grpc-status") {
             Some(b"0") => accepted(grpc::read_frame(self.body).map(ExportServiceResponse::decode)),
             Some(code) => {
-                let message = printable(&percent::decode(find("grpc-message").unwrap_or_default()));
+                let message = percent::decode(find("grpc-message").unwrap_or_default());
+                let message = String::from_utf8_lossy(&message);
                 let retry = retry::by_grpc_status(code, &message, find("grpc-status-details-bin"));
-                ExportOutcome::Failed { reason: format!("grpc-status {}: {message}", printable(code)), retry }
+                let message = format!("{}: {message}", String::from_utf8_lossy(code));
+                ExportOutcome::Failed { reason: "grpc-status ".to_owned(), message, retry }
             }
             None => ExportOutcome::Failed {
-                reason: format!("HTTP status {} without a grpc-status", printable(status)),
+                reason: "HTTP status ".to_owned(),
+                message: format!("{} without a grpc-status", String::from_utf8_lossy(status)),
                 retry: retry::by_http_status(status, values(self.headers, "retry-after").next(), now),
             },
         }
@@ -82,7 +85,8 @@ impl ExportResponse<'_> {
     fn read_http(&self, status: &[u8], protocol: OtlpProtocol, now: u64) -> ExportOutcome {
         if !matches!(status, [b'2', _, _]) {
             let retry = retry::by_http_status(status, values(self.headers, "retry-after").next(), now);
-            return ExportOutcome::Failed { reason: format!("HTTP status {}", printable(status)), retry };
+            let message = String::from_utf8_lossy(status).into_owned();
+            return ExportOutcome::Failed { reason: "HTTP status ".to_owned(), message, retry };
         }
         if protocol == OtlpProtocol::HttpJson {
             let body = if self.body.is_empty() { b"{}" } else { self.body };
@@ -157,24 +161,12 @@ fn accepted<E>(response: Option<Result<ExportServiceResponse, E>>) -> ExportOutc
             let partial = response.partial_success.unwrap_or_default();
             ExportOutcome::Accepted {
                 rejected: u64::try_from(partial.rejected).unwrap_or(0),
-                message: printable(partial.error_message.as_bytes()),
+                message: partial.error_message,
                 malformed: false,
             }
         }
         Some(Err(_)) | None => ExportOutcome::Accepted { rejected: 0, message: String::new(), malformed: true },
     }
-}
-
-/// A backend's text for a log line: short, one line, printable.
-fn printable(bytes: &[u8]) -> String {
-    let bytes = bytes.get(..MAX_MESSAGE).unwrap_or(bytes);
-    String::from_utf8_lossy(bytes).chars().map(|c| if is_invisible(c) { ' ' } else { c }).collect()
-}
-
-/// Control characters, and those that break or turn a line without being seen.
-fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -205,8 +197,8 @@ mod tests {
         ExportOutcome::Accepted { rejected, message: message.into(), malformed }
     }
 
-    fn failed(reason: &str, retry: Retry) -> ExportOutcome {
-        ExportOutcome::Failed { reason: reason.into(), retry }
+    fn failed(reason: &str, message: &str, retry: Retry) -> ExportOutcome {
+        ExportOutcome::Failed { reason: reason.into(), message: message.into(), retry }
     }
 
     #[test]
@@ -245,7 +237,7 @@ mod tests {
                 &[],
                 b"",
                 &[],
-                failed("no answer (connection refused, reset or timed out)", Retry::Backoff),
+                failed("no answer (connection refused, reset or timed out)", "", Retry::Backoff),
                 "never answered",
             ),
             (Grpc, ok_head, &empty_frame, done, ok(0, "", false), "all taken"),
@@ -256,22 +248,22 @@ mod tests {
                 ok_head,
                 b"",
                 unavailable,
-                failed("grpc-status 14: try later ä", Retry::Backoff),
-                "an error, its text decoded and on one line",
+                failed("grpc-status ", "14: try\nlater ä", Retry::Backoff),
+                "an error, its text decoded",
             ),
-            (Grpc, trailers_only, b"", &[], failed("grpc-status 16: ", Retry::Never), "trailers only"),
+            (Grpc, trailers_only, b"", &[], failed("grpc-status ", "16: ", Retry::Never), "trailers only"),
             (
                 Grpc,
                 bad_gateway,
                 b"",
                 &[],
-                failed("HTTP status 502 without a grpc-status", Retry::Backoff),
+                failed("HTTP status ", "502 without a grpc-status", Retry::Backoff),
                 "no gRPC backend",
             ),
             (HttpProtobuf, ok_head, b"", &[], ok(0, "", false), "an empty body is an empty message"),
             (HttpProtobuf, ok_head, &partial_protobuf, &[], ok(3, "too old", false), "partial success"),
             (HttpProtobuf, ok_head, b"<html>", &[], ok(0, "", true), "a body of another kind"),
-            (HttpProtobuf, bad_gateway, b"", &[], failed("HTTP status 502", Retry::Backoff), "an error"),
+            (HttpProtobuf, bad_gateway, b"", &[], failed("HTTP status ", "502", Retry::Backoff), "an error"),
             (HttpJson, ok_head, partial_json, &[], ok(3, "too old", false), "partial success in JSON"),
             (
                 HttpJson,

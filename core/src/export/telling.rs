@@ -1,7 +1,7 @@
 //! What the log is told of an exporter: changes only, and few of those where one follows the other.
 
 use crate::config::LogLevel;
-use crate::log_line::LogLine;
+use crate::log_line::LogDraft;
 
 /// How an exporter fares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,8 +40,9 @@ impl Default for Telling {
 }
 
 impl Telling {
-    /// The line for the log, if `state` is news at `now` (ns) and a line may be written.
-    pub(super) fn tell(&mut self, state: State, text: String, now: u64) -> Option<LogLine> {
+    /// The line for the log, if `state` is news at `now` (ns) and a line may be written: `words` of our own, and what
+    /// the backend has said.
+    pub(super) fn tell(&mut self, state: State, words: String, quoted: String, now: u64) -> Option<LogDraft> {
         if state == self.told {
             return None;
         }
@@ -54,7 +55,7 @@ impl Telling {
         self.allowance = self.allowance.checked_sub(1)?;
         self.told = state;
         let level = if state == State::Well { LogLevel::Info } else { LogLevel::Warn };
-        Some(LogLine { level, text })
+        Some(LogDraft { level, words, quoted })
     }
 }
 
@@ -68,7 +69,7 @@ mod tests {
     #[test]
     fn changes_are_told() {
         let mut telling = Telling::default();
-        let mut tell = |state| telling.tell(state, String::new(), 1).map(|line| line.level);
+        let mut tell = |state| telling.tell(state, String::new(), String::new(), 1).map(|line| line.level);
         assert_eq!(tell(State::Well), None, "nothing was ever wrong");
         assert_eq!(tell(State::NoCluster), Some(LogLevel::Warn));
         assert_eq!(tell(State::NoCluster), None);
@@ -82,12 +83,13 @@ mod tests {
         let second = 1_000_000_000;
         let hour = (0..3_600).filter_map(|at| {
             let state = if at % 2 == 0 { State::Failed } else { State::Well };
-            telling.tell(state, String::new(), at * second)
+            telling.tell(state, String::new(), String::new(), at * second)
         });
         let lines = hour.count();
         assert!((200..=250).contains(&lines), "{lines} lines");
         // The state that holds in the end is told, be it later.
-        let end = (3_600..3_700).filter_map(|at| telling.tell(State::Failed, String::new(), at * second));
+        let end =
+            (3_600..3_700).filter_map(|at| telling.tell(State::Failed, String::new(), String::new(), at * second));
         assert!(end.count() <= 1);
         assert_eq!(telling.told, State::Failed);
     }

@@ -1,6 +1,6 @@
 //! How often something was masked. Kept apart from the plugin's counters, which take them at the tick.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::detector::Detector;
 
@@ -26,9 +26,11 @@ impl From<Detector> for MaskedBy {
 pub struct MaskingCounts {
     /// By what, and in mode `report` the attribute's key; the key is empty in mode `enforce`. Few, so no map.
     counts: RefCell<Vec<(MaskedBy, Box<str>, u64)>>,
+    /// How often there was no room for one more entry.
+    uncounted: Cell<u64>,
 }
 
-/// More entries than any configuration has detectors times attribute keys.
+/// Entries at the most: fifty detectors and patterns on eighty attributes. Only mode `report` comes near.
 const MOST: usize = 4_096;
 
 impl Clone for MaskingCounts {
@@ -47,7 +49,14 @@ impl MaskingCounts {
             *count = count.saturating_add(1);
         } else if counts.len() < MOST {
             counts.push((by, key.into(), 1));
+        } else {
+            self.uncounted.set(self.uncounted.get().saturating_add(1));
         }
+    }
+
+    /// Takes the number of those that there was no room for.
+    pub fn take_uncounted(&self) -> u64 {
+        self.uncounted.take()
     }
 
     /// Takes all counts: by what, the attribute's key (empty in mode `enforce`), and how many.
@@ -73,5 +82,17 @@ mod tests {
         let taken: Vec<_> = counts.take().collect();
         assert_eq!(taken, [(Detector::Jwt.into(), "".into(), 2), (MaskedBy::Field, "url.query".into(), 1)]);
         assert_eq!(counts.take().count(), 0);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted() {
+        let counts = MaskingCounts::default();
+        for number in 0..MOST + 3 {
+            counts.increment(Detector::Jwt.into(), &number.to_string());
+        }
+        counts.increment(Detector::Jwt.into(), "0");
+        assert_eq!((counts.take().count(), counts.take_uncounted(), counts.take_uncounted()), (MOST, 3, 0));
+        counts.increment(Detector::Jwt.into(), "there is room again");
+        assert_eq!((counts.take().count(), counts.take_uncounted()), (1, 0));
     }
 }

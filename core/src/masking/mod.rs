@@ -72,6 +72,13 @@ impl<'a> Masked<'a> {
         Masked(Cow::Owned(self.0.into_owned()))
     }
 
+    /// At most the first `most` bytes of it, up to where a character ends.
+    pub(crate) fn cut(&self, most: usize) -> Masked<'_> {
+        let end =
+            self.0.char_indices().map(|(start, c)| start.saturating_add(c.len_utf8())).take_while(|end| *end <= most);
+        Masked(Cow::Borrowed(self.0.get(..end.last().unwrap_or(0)).unwrap_or_default()))
+    }
+
     /// Text put together from parts that may each leave.
     pub fn concat(parts: &[&Masked<'_>]) -> Masked<'static> {
         let mut text = String::with_capacity(parts.iter().map(|part| part.0.len()).sum());

@@ -9,6 +9,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::export::DropReason;
+use crate::header::HeaderLine;
 use crate::http::tests::harness::{START, Setup, attributes_under, ended, get, request, spans_of, trace_with};
 use crate::stats::{StatChange, StatKind};
 
@@ -167,6 +168,28 @@ fn an_answer_reaches_the_processor_that_asked() {
 }
 
 #[test]
+fn what_a_backend_repeats_of_a_span_is_masked_in_the_log() {
+    let repeated = "span \"GET\": url.query tel=%2B8613812345678, user alice@example.com";
+    let masked = "span \"GET\": url.query tel=%2B86138****5678, user a***@example.com";
+    let partial = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess { rejected_spans: 1, error_message: repeated.into() }),
+    };
+    let body = partial.encode_to_vec();
+    let rejected = ExportResponse { body: &body, ..accepted() };
+    let status: [HeaderLine<'_>; 1] = [(b":status", b"13812345678")];
+    let strange = ExportResponse { headers: &status, ..accepted() };
+    for (response, expected) in [
+        (rejected, format!("the backend at cluster \"collector\" rejected 1 spans: {masked}")),
+        (strange, "export of 1 spans to cluster \"collector\" failed: HTTP status 138****5678".to_owned()),
+    ] {
+        let mut plugin = processors(&[simple()]).plugin();
+        serve(&mut plugin);
+        let (id, _) = plugin.poll(START).unwrap();
+        assert_eq!(plugin.handle_response(id, &response, START).unwrap().text.as_str(), expected);
+    }
+}
+
+#[test]
 fn every_way_to_lose_a_span_is_counted() {
     let mut plugin = processors(&[batch(r#""max_queue_size": 2, "max_export_batch_size": 1, "#)]).plugin();
     for _ in 0..3 {
@@ -183,7 +206,7 @@ fn every_way_to_lose_a_span_is_counted() {
     };
     let body = partial.encode_to_vec();
     let line = plugin.handle_response(id, &ExportResponse { body: &body, ..accepted() }, 0).unwrap();
-    assert!(line.text.contains("rejected 1 spans: too old"), "{}", line.text);
+    assert!(line.text.as_str().contains("rejected 1 spans: too old"), "{:?}", line.text);
     serve(&mut plugin);
     let (exchange, _) = begin(&mut plugin, &get());
     plugin.handle_lost(&exchange);
@@ -365,7 +388,7 @@ fn a_remote_sampler_is_told_and_tells() {
     assert_eq!(request.cluster, "jaeger");
     assert!(request.headers.iter().any(|(_, value)| value == "/sampling?service=unknown_service%3Aenvoy"));
     assert_eq!(plugin.poll_sampling(START, &mut Alone), None, "one at a time");
-    let text = |line: Option<LogLine>| line.map(|line| line.text);
+    let text = |line: Option<LogLine>| line.map(|line| line.text.as_str().to_owned());
     assert_eq!(
         text(plugin.handle_sampling_response(id, None, START, &mut Alone)).as_deref(),
         Some("http://jaeger:5778 does not tell how to sample; initial_sampler decides")

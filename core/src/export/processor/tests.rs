@@ -164,14 +164,14 @@ fn every_span_is_counted_once_whatever_happens() {
     }
     let (id, _) = processor.poll(0).unwrap();
     let line = processor.handle_dispatch_error(id, DispatchError::NoCluster, 0).unwrap();
-    assert!(line.text.contains("no cluster \"collector\""), "{}", line.text);
+    assert!(line.words.contains("no cluster \"collector\""), "{}", line.words);
     let (id, _) = processor.poll(0).unwrap();
     let line = processor.handle_response(id, &FAILED, 0).unwrap();
-    assert!(line.text.contains("no answer"), "another kind of failure: {}", line.text);
+    assert!(line.words.contains("no answer"), "another kind of failure: {}", line.words);
     assert_eq!(processor.handle_response(id, &FAILED, 0), None, "answered already");
     let (id, _) = processor.poll(0).unwrap();
     let line = processor.handle_response(id, &accepted(), 0).unwrap();
-    assert!(line.text.contains("works again"), "{}", line.text);
+    assert!(line.words.contains("works again"), "{}", line.words);
     processor.poll(0).unwrap();
     processor.abandon();
     let stats = processor.stats();
@@ -255,7 +255,7 @@ fn a_failed_batch_is_tried_again_and_nothing_else_meanwhile() {
     let (id, request) = processor.poll(1_000 * MS).unwrap();
     assert_eq!(spans_of(&request.body), [1, 2], "the same batch, not the next one");
     let line = processor.handle_response(id, &answer(&status(b"200")), 0);
-    assert!(line.unwrap().text.contains("works again"));
+    assert!(line.unwrap().words.contains("works again"));
     assert_eq!(spans_of(&processor.poll(1_000 * MS).unwrap().1.body), [3, 4]);
     let stats = processor.stats();
     assert_eq!([stats.requests(), stats.requests_with(Code::Http(503)), stats.retried()], [2, 1, 1]);
