@@ -1,24 +1,39 @@
 //! Nothing sensitive leaves: ten thousand requests with secrets in every place that traffic reaches, and everything that
 //! the filter let out is searched for them. That the search finds what is there, a listener without detectors proves.
 
-use std::collections::BTreeSet;
-use std::fmt::Write;
+mod scan;
+mod traffic;
 
-use meshspan_e2e::{DEADLINE, Mesh, each_envoy, tracing};
-use meshspan_kit::client::{Connection, Request};
-use meshspan_kit::wait;
-use prost::Message;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use meshspan_e2e::{DEADLINE, Mesh, bootstrap, each_envoy, tracing};
+use meshspan_kit::client::Request;
+use meshspan_kit::config::EnvoyConfig;
+use meshspan_kit::envoy::Options;
+use meshspan_kit::receiver::Behaviour;
 use serde_json::{Value, json};
 
-/// Requests on each of the two listeners that mask.
-const REQUESTS: usize = 5_000;
+use scan::{all_that_left, all_that_was_logged, shown};
+use traffic::{secrets, send, send_with_trailers};
+
+/// Requests on each of the two listeners that mask: over HTTP/1.1, and over HTTP/2 with trailers.
+const REQUESTS: (usize, usize) = (4_000, 1_000);
 
 /// Requests on the one that does not.
-const UNMASKED: usize = 500;
+const UNMASKED: (usize, usize) = (500, 100);
 
-/// A configuration that records all it can, and exports by gRPC and by HTTP with JSON, compressed.
-fn everything(detectors: &Value) -> Value {
+/// What users print in an access log of what this filter knows, and of what Envoy does that no client has written.
+const ACCESS_LOG: &str = "%START_TIME% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS% %PROTOCOL% %DURATION% \
+                          %BYTES_RECEIVED% %UPSTREAM_HOST% %ROUTE_NAME% %FILTER_STATE(wasm.meshspan.traceparent:PLAIN)%\n";
+
+/// The same with what clients write: Envoy's own, in which nothing is masked.
+const OPEN_ACCESS_LOG: &str = "%REQ(:METHOD)% %REQ(:PATH)% %REQ(USER-AGENT)%\n";
+
+/// A configuration that records all it can, says all it can, and exports by gRPC and by HTTP with JSON, compressed.
+fn everything(detectors: &Value, inject: &str) -> Value {
     let mut config = tracing(&["tracecontext", "baggage"]);
+    config["log_level"] = json!("trace");
     config["tracer_provider"]["processors"] = json!([
         {"batch": {"schedule_delay": 100, "max_queue_size": 20_000, "exporter":
             {"otlp_grpc": {"endpoint": "http://collector:4317", "compression": "gzip"}}}},
@@ -28,161 +43,63 @@ fn everything(detectors: &Value) -> Value {
     let captured = json!(["x-note", "referer", "baggage", "tracestate", "x-forwarded-for", "accept-language"]);
     config["instrumentation/development"] = json!({"general": {
         "http": {"server": {"request_captured_headers": captured, "response_captured_headers": ["x-note"]},
-                 "client": {"request_captured_headers": captured}},
+                 "client": {"request_captured_headers": captured, "response_captured_headers": ["x-note"]}},
         "stability_opt_in_list": "http/dup",
     }});
     config["distribution"] = json!({"meshspan": {
-        "role": "gateway", "baggage_attributes": ["user"], "clusters": {"collector:4318": "collector"},
+        "role": "gateway", "inject": inject, "baggage_attributes": ["user"],
+        "clusters": {"collector:4318": "collector"},
         "limits": {"max_queue_bytes": 128 << 20},
         "masking": {"detectors": detectors},
     }});
     config
 }
 
-/// Secrets of several kinds, all different.
-fn secrets() -> Vec<String> {
-    let mut secrets = Vec::new();
-    for number in 0..10_u64 {
-        secrets.push(format!("139{:08}", 10_203_040 + number * 7_654_321));
-        secrets.push(with_luhn(&format!("41{:013}", 1_234_567_890_u64 * (number + 1))));
-        secrets.push(format!("person.{number}x@example.com"));
-        secrets.push(format!("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ{number}.dozjgNryP4J3jVmNHl0w5N{number}"));
-        secrets.push(format!("AKIAIOSFODNN7EXAMP{}{}", 2 + number % 5, 'A'));
-    }
-    secrets.sort();
-    secrets.dedup();
-    secrets
-}
-
-/// The digits with their check digit.
-fn with_luhn(digits: &str) -> String {
-    let sum: u32 = digits.chars().rev().enumerate().fold(0, |sum, (place, digit)| {
-        let digit = digit.to_digit(10).unwrap();
-        let doubled = if place % 2 == 0 { digit * 2 } else { digit };
-        sum + if doubled > 9 { doubled - 9 } else { doubled }
-    });
-    format!("{digits}{}", (10 - sum % 10) % 10)
-}
-
-/// Ways to write a secret in a URL.
-fn encoded(secret: &str, way: usize) -> String {
-    let percent = |text: &str| {
-        text.bytes().fold(String::new(), |mut all, byte| {
-            let _ = write!(all, "%{byte:02X}");
-            all
+/// Envoy with an access log for each listener in `folder`, and HTTP/2 to the service, so that trailers get there.
+fn logged(listeners: &[(&str, Value)], folder: &Path, format: &str) -> EnvoyConfig {
+    let folder = folder.to_owned();
+    bootstrap(listeners)
+        .connection_managers(|name, manager| {
+            manager["access_log"] = json!([{"name": "file", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                "path": folder.join(format!("{name}.log")).display().to_string(),
+                "log_format": {"text_format_source": {"inline_string": format}}}}]);
         })
-    };
-    match way % 6 {
-        0 => secret.to_owned(),
-        1 => percent(secret),
-        2 => percent(&percent(secret)),
-        3 => format!("%zz={secret}%4"),
-        4 => format!("%7B%22key%22%3A%22{}%22%7D", secret.replace('@', "%40")),
-        _ => format!("%{secret}%"),
-    }
+        .change(|root| {
+            let clusters = root["static_resources"]["clusters"].as_array_mut().unwrap();
+            let application = clusters.iter_mut().find(|cluster| cluster["name"] == "application").unwrap();
+            let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+            application["typed_extension_protocol_options"] = json!({options: {
+                "@type": format!("type.googleapis.com/{options}"),
+                "explicit_http_config": {"http2_protocol_options": {}}}});
+        })
 }
 
-/// One request with a secret wherever there is a place for it.
-fn request(secret: &str, way: usize) -> Request {
-    let url = encoded(secret, way);
-    let target = format!("/u/{url}/x?key={url}&more={url}");
-    let request = match way % 7 {
-        0 => Request::new(&format!("X-{}", secret.replace('@', "-")), &target),
-        _ => Request::get(&target),
-    };
-    request
-        .header("host", if way.is_multiple_of(5) { format!("{secret}.example") } else { "shop.example".to_owned() })
-        .header("user-agent", format!("agent {secret}"))
-        .header("x-note", format!("note {url} {secret}"))
-        .header("referer", format!("http://user:{secret}@shop.example/{url}"))
-        .header("authorization", format!("Bearer {secret}"))
-        .header("cookie", format!("a={secret}"))
-        .header("traceparent", format!("00-4bf92f3577b34da6a3ce929d0e{way:06x}-00f067aa0ba902b7-01"))
-        .header("tracestate", format!("vendor={secret},other={}", way + 1))
-        .header("baggage", format!("user={url};note={secret}"))
-        .header("x-forwarded-for", format!("for {secret}"))
-        .header("accept-language", secret)
-}
-
-/// A text, and what it says percent-decoded once, twice and three times.
-fn readings(text: &str) -> Vec<String> {
-    let mut readings = vec![text.to_owned()];
-    for _ in 0..3 {
-        let decoded = decode(readings.last().unwrap());
-        if readings.last() == Some(&decoded) {
-            break;
-        }
-        readings.push(decoded);
+fn options(concurrency: u32, folder: &Path) -> Options {
+    Options {
+        concurrency,
+        component_log_level: "wasm:debug".to_owned(),
+        folder: Some(folder.to_owned()),
+        ..Options::default()
     }
-    readings
-}
-
-fn decode(text: &str) -> String {
-    let (mut decoded, mut rest) = (Vec::new(), text.as_bytes());
-    while let [first, tail @ ..] = rest {
-        let digits = tail.get(..2).filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
-        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        decoded.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
-/// The secrets that texts show.
-fn shown<'a>(secrets: &'a [String], texts: &[String]) -> BTreeSet<&'a str> {
-    let mut shown = BTreeSet::new();
-    for text in texts {
-        for reading in readings(text) {
-            shown.extend(secrets.iter().map(String::as_str).filter(|secret| reading.contains(secret)));
-        }
-    }
-    shown
-}
-
-fn send(mesh: &Mesh, listener: &str, secrets: &[String], count: usize) {
-    let mut connection = Connection::open(mesh.envoy.address(listener).unwrap()).unwrap();
-    for index in 0..count {
-        let request = request(&secrets[index % secrets.len()], index);
-        // What Envoy refuses it closes the connection after; that has a span too.
-        match connection.request(&request) {
-            Ok(response) if response.header("connection").as_deref() != Some("close") => {}
-            _ => connection = Connection::open(mesh.envoy.address(listener).unwrap()).unwrap(),
-        }
-    }
-}
-
-/// Waits until everything is exported, and gives all that left: requests of exporters, metrics and the log.
-fn all_that_left(mesh: &Mesh) -> Vec<String> {
-    let exported = wait::until(DEADLINE * 6, "the exports", || {
-        let counters = mesh.counters();
-        let counter = |name: &str| counters.get(name).copied().unwrap_or(0);
-        let started = counter("meshspan_spans_started_total");
-        (started > 0 && counter("meshspan_export_exported_total") >= started * 2).then_some(())
-    });
-    assert!(exported.is_ok(), "{:#?}", mesh.counters());
-    let mut all = vec![mesh.envoy.admin_get("/stats/prometheus").unwrap().text(), mesh.envoy.log()];
-    for request in mesh.receiver.requests() {
-        assert_eq!(request.error, None);
-        // As protobuf, texts stand in it as they are: also those that came as JSON.
-        let body = request.export.map(|export| export.encode_to_vec()).unwrap_or_default();
-        all.push(format!("{:?} {}", request.headers, String::from_utf8_lossy(&body)));
-    }
-    all
 }
 
 #[test]
 fn no_secret_leaves() {
     each_envoy(&[1], |envoy, concurrency| {
-        let secrets = secrets();
+        let (secrets, folder) = (secrets(), tempfile::tempdir().unwrap());
         let redacting = json!({"cn_mobile_number": "redact", "payment_card": "redact"});
-        let listeners = [("mask", everything(&json!({}))), ("redact", everything(&redacting))];
-        let mesh = Mesh::start(envoy, concurrency, &listeners);
+        let listeners =
+            [("mask", everything(&json!({}), "headers")), ("redact", everything(&redacting, "filter_state"))];
+        let config = logged(&listeners, folder.path(), ACCESS_LOG);
+        let mesh = Mesh::start_with(envoy, &options(concurrency, folder.path()), &config);
         for (listener, _) in &listeners {
-            send(&mesh, listener, &secrets, REQUESTS);
+            send(&mesh, listener, &secrets, REQUESTS.0);
+            send_with_trailers(&mesh, listener, &secrets, REQUESTS.1);
         }
         let texts = all_that_left(&mesh);
         assert!(texts.iter().any(|text| text.contains("139****")), "something was masked");
-        let streams = u64::try_from(REQUESTS * listeners.len()).unwrap();
+        let streams = u64::try_from((REQUESTS.0 + REQUESTS.1) * listeners.len()).unwrap();
         assert_eq!(mesh.counter("meshspan_streams_total"), streams, "every request had its spans");
         assert!(mesh.counter("meshspan_spans_started_total") >= streams);
         let samples = mesh.samples();
@@ -191,21 +108,69 @@ fn no_secret_leaves() {
             assert!(masked > 0, "nothing was counted for {detector}: {:#?}", mesh.counters());
         }
         assert_eq!(shown(&secrets, &texts), BTreeSet::new());
-        mesh.stop();
+        for (name, text) in all_that_was_logged(mesh, folder.path()) {
+            assert!(text.lines().count() > 10, "{name}: {text}");
+            assert_eq!(shown(&secrets, std::slice::from_ref(&text)), BTreeSet::new(), "{name}");
+            if name == "redact.log" {
+                assert!(text.contains(" 00-4bf92f3577b34da6a3ce929d0e"), "what the filter put there is looked at");
+            }
+        }
     });
 }
 
 #[test]
 fn the_search_finds_what_is_there() {
     each_envoy(&[1], |envoy, concurrency| {
-        let secrets = secrets();
+        let (secrets, folder) = (secrets(), tempfile::tempdir().unwrap());
         let off = json!({"cn_mobile_number": false, "payment_card": false, "email": false, "jwt": false,
             "aws_access_key": false, "http_credentials": false, "url_credentials": false, "cn_resident_id": false,
             "iban": false, "us_ssn": false});
-        let mesh = Mesh::start(envoy, concurrency, &[("open", everything(&off))]);
-        send(&mesh, "open", &secrets, UNMASKED);
-        let texts = all_that_left(&mesh);
-        assert_eq!(shown(&secrets, &texts).len(), secrets.len(), "all of them");
-        mesh.stop();
+        let config = logged(&[("open", everything(&off, "headers"))], folder.path(), OPEN_ACCESS_LOG);
+        let mesh = Mesh::start_with(envoy, &options(concurrency, folder.path()), &config);
+        send(&mesh, "open", &secrets, UNMASKED.0);
+        send_with_trailers(&mesh, "open", &secrets, UNMASKED.1);
+        assert_eq!(shown(&secrets, &all_that_left(&mesh)).len(), secrets.len(), "all of them");
+        let logs = all_that_was_logged(mesh, folder.path());
+        let access: Vec<_> = logs.into_iter().filter(|(name, _)| name == "open.log").map(|(_, text)| text).collect();
+        assert_eq!(shown(&secrets, &access).len(), secrets.len(), "also in the access log");
+    });
+}
+
+/// A backend can say in its error what a span told it, or anything else.
+#[test]
+fn what_a_backend_says_is_masked_in_envoys_log() {
+    each_envoy(&[1], |envoy, concurrency| {
+        let secrets = secrets();
+        let said = secrets.join("%2C ");
+        let open = json!({"cn_mobile_number": false, "payment_card": false, "email": false, "jwt": false,
+            "aws_access_key": false});
+        let mut config = tracing(&["tracecontext"]);
+        config["distribution"]["meshspan"]["limits"]["max_retry_age"] = 0.into();
+        let mut unmasked = config.clone();
+        unmasked["distribution"]["meshspan"]["masking"]["detectors"] = open;
+        let mesh = Mesh::start(envoy, concurrency, &[("mask", config), ("open", unmasked)]);
+        for (listener, mark) in [("mask", "139****"), ("open", secrets[0].as_str())] {
+            let before = mesh.envoy.log().len();
+            mesh.receiver.script([
+                Behaviour::grpc_status(13, &said),
+                Behaviour::PartialSuccess { rejected: 1, message: said.clone() },
+            ]);
+            for line in ["failed: grpc-status 13: ", "rejected 1 spans: "] {
+                let requests = mesh.receiver.requests().len();
+                mesh.send(listener, &Request::get("/x"));
+                mesh.receiver
+                    .wait_for_requests(DEADLINE, |all| (all.len() > requests).then_some(()))
+                    .unwrap_or_else(|error| panic!("{error:#}"));
+                let told = meshspan_kit::wait::until(DEADLINE, line, || {
+                    mesh.envoy.log()[before..].lines().find(|told| told.contains(line)).map(str::to_owned)
+                });
+                let told = told.unwrap_or_else(|error| panic!("{error:#}:\n{}", mesh.envoy.log()));
+                assert!(told.contains(mark), "{told}");
+                let shown = shown(&secrets, std::slice::from_ref(&told));
+                assert_eq!(shown.is_empty(), listener == "mask", "{listener}: {told}");
+            }
+        }
+        mesh.wait_for_counter("meshspan_export_dropped_total", 4);
+        mesh.envoy.stop().unwrap();
     });
 }

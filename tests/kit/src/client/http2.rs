@@ -1,11 +1,13 @@
 //! HTTP/2 in clear text, with prior knowledge.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -15,9 +17,11 @@ use crate::runtime;
 
 const ANSWER: Duration = Duration::from_secs(30);
 
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
 /// One connection.
 pub struct Http2Client {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Body>,
     address: SocketAddr,
 }
 
@@ -60,11 +64,28 @@ impl Http2Client {
     /// # Errors
     /// When the stream is reset or nothing comes for half a minute.
     pub fn send(&mut self, request: Request<Bytes>) -> anyhow::Result<Http2Response> {
+        self.exchange(request.map(|body| Full::new(body).boxed_unsync()))
+    }
+
+    /// As [`Self::send`], with trailers behind the body.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_with_trailers(
+        &mut self,
+        request: Request<Bytes>,
+        trailers: HeaderMap,
+    ) -> anyhow::Result<Http2Response> {
+        let trailers = async { Some(Ok(trailers)) };
+        self.exchange(request.map(|body| Full::new(body).with_trailers(trailers).boxed_unsync()))
+    }
+
+    fn exchange(&mut self, request: Request<Body>) -> anyhow::Result<Http2Response> {
         let sender = &mut self.sender;
         runtime::block_on(async {
             tokio::time::timeout(ANSWER, async {
                 sender.ready().await?;
-                let response = sender.send_request(request.map(Full::new)).await?;
+                let response = sender.send_request(request).await?;
                 let (head, body) = response.into_parts();
                 let body = body.collect().await?;
                 let trailers = body.trailers().cloned().unwrap_or_default();
@@ -83,9 +104,10 @@ impl Http2Client {
     /// Sends a request, waits for the response's headers, and then resets the stream with the body unread.
     pub fn send_and_cancel(&mut self, request: Request<Bytes>) -> anyhow::Result<u16> {
         let sender = &mut self.sender;
+        let request = request.map(|body| Full::new(body).boxed_unsync());
         runtime::block_on(async {
             sender.ready().await?;
-            let response = tokio::time::timeout(ANSWER, sender.send_request(request.map(Full::new))).await;
+            let response = tokio::time::timeout(ANSWER, sender.send_request(request)).await;
             Ok(response.context("no answer in time")??.status().as_u16())
         })
     }

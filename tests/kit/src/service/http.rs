@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Extension, Path, Query, Request};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -54,6 +54,7 @@ impl ReceivedHead {
 /// | `/reset` | the head, one chunk, then a connection reset |
 /// | `/trailers` | a body with the trailer `x-trailer: last` |
 /// | `/consume` | 200 when the whole request body was read, with its size as text |
+/// | `/mirror/…` | 200 with the request's `x-note` as a header, and its trailers as trailers; over HTTP/2 |
 /// | `/grpc/CODE/SERVICE/METHOD` | a gRPC message, empty, and that `grpc-status` in trailers |
 /// | anything else | 200 and the received head as JSON: `method`, `target`, `version`, `headers` |
 pub struct Service {
@@ -148,6 +149,7 @@ fn routes() -> Router {
         .route("/reset", any(reset))
         .route("/trailers", any(trailers))
         .route("/consume", any(consume))
+        .route("/mirror/{*rest}", any(mirror))
         .route("/grpc/{code}/{*method}", any(grpc))
         .fallback(echo)
 }
@@ -199,6 +201,23 @@ async fn grpc(Path((code, _)): Path<(u8, String)>) -> Response {
         let _ = sender.send(Frame::trailers(trailers)).await;
     }));
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    response
+}
+
+async fn mirror(request: Request) -> Response {
+    let note = request.headers().get("x-note").cloned();
+    let kind = request.headers().get("content-type").cloned();
+    let trailers = match request.into_body().collect().await {
+        Ok(body) => body.trailers().cloned().unwrap_or_default(),
+        Err(_) => return StatusCode::BAD_REQUEST.into_response(),
+    };
+    let mut response = Response::new(body_of(|sender| async move {
+        let _ = sender.send(Frame::data(Bytes::from_static(&[0; 5]))).await;
+        let _ = sender.send(Frame::trailers(trailers)).await;
+    }));
+    for (name, value) in [("x-note", note), ("content-type", kind)] {
+        response.headers_mut().extend(value.map(|value| (HeaderName::from_static(name), value)));
+    }
     response
 }
 
