@@ -31,6 +31,7 @@
 //! deadline and says at the deadline what it saw instead.
 
 pub mod backend;
+pub mod certificate;
 pub mod client;
 pub mod config;
 pub mod envoy;

@@ -3,6 +3,7 @@
 
 mod adaptive;
 mod force;
+mod identity;
 mod keep;
 mod rate;
 mod remote;
