@@ -3,6 +3,7 @@
 
 mod adaptive;
 mod force;
+mod gateway;
 mod identity;
 mod keep;
 mod rate;
