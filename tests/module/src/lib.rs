@@ -27,6 +27,7 @@
 
 mod abi;
 mod cost;
+mod expression;
 mod failure;
 mod guest;
 mod host;

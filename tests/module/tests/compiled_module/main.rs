@@ -1,5 +1,6 @@
 //! The module that `cargo xtask build` leaves, driven as Envoy would drive it and as Envoy never should.
 
+mod attributes;
 mod bad_configuration;
 mod call_order;
 mod cost;
