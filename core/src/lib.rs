@@ -35,6 +35,7 @@ pub mod attribute;
 pub mod config;
 pub mod counter;
 pub mod export;
+pub mod grpc;
 pub mod header;
 pub mod hex;
 pub mod http;

@@ -18,6 +18,14 @@ pub(crate) const HTTP_ROUTE: &str = "http.route";
 pub(crate) const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
 pub(crate) const NETWORK_PEER_PORT: &str = "network.peer.port";
 pub(crate) const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
+/// Full: `package.Service/Method`.
+pub(crate) const RPC_METHOD: &str = "rpc.method";
+pub(crate) const RPC_METHOD_ORIGINAL: &str = "rpc.method_original";
+/// The status by its name. (From the conventions 1.45 on `rpc.status_code`.)
+pub(crate) const RPC_RESPONSE_STATUS_CODE: &str = "rpc.response.status_code";
+/// No attribute of the newest conventions, where `rpc.method` has it as well; what many queries group by.
+pub(crate) const RPC_SERVICE: &str = "rpc.service";
+pub(crate) const RPC_SYSTEM_NAME: &str = "rpc.system.name";
 pub(crate) const SERVER_ADDRESS: &str = "server.address";
 pub(crate) const SERVER_PORT: &str = "server.port";
 pub(crate) const URL_FULL: &str = "url.full";
@@ -26,13 +34,18 @@ pub(crate) const URL_QUERY: &str = "url.query";
 pub(crate) const URL_SCHEME: &str = "url.scheme";
 pub(crate) const USER_AGENT_ORIGINAL: &str = "user_agent.original";
 
-/// Names that the HTTP conventions had before they became stable, for `http/dup`.
+/// Names that the HTTP and RPC conventions had before they became stable, for `http/dup` and `rpc/dup`.
 pub(crate) mod legacy {
     pub(crate) const HTTP_FLAVOR: &str = "http.flavor";
     pub(crate) const HTTP_METHOD: &str = "http.method";
     pub(crate) const HTTP_STATUS_CODE: &str = "http.status_code";
     pub(crate) const HTTP_URL: &str = "http.url";
     pub(crate) const NET_PEER_NAME: &str = "net.peer.name";
+    /// The status by its number.
+    pub(crate) const RPC_GRPC_STATUS_CODE: &str = "rpc.grpc.status_code";
+    /// The method alone, where `rpc.service` has the rest.
+    pub(crate) const RPC_METHOD: &str = "rpc.method";
+    pub(crate) const RPC_SYSTEM: &str = "rpc.system";
 }
 
 /// What only this filter knows.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::config::OtlpProtocol;
+use crate::grpc::GrpcStatus;
 
 /// What a request was answered, or why it was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,8 +12,8 @@ pub enum Code {
     Http(u16),
     /// Any other HTTP status, by its first digit.
     HttpClass(u8),
-    /// A gRPC status, 0 to 16.
-    Grpc(u8),
+    /// A gRPC status.
+    Grpc(GrpcStatus),
     /// A status that is none.
     Unknown,
     /// No answer came: refused, reset or timed out.
@@ -27,35 +28,14 @@ pub enum Code {
 const HTTP: [u16; 22] =
     [200, 202, 204, 301, 302, 307, 308, 400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 500, 501, 502, 503, 504];
 
-/// gRPC's status codes by number (gRPC, "Status codes and their use in gRPC").
-const GRPC: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
 impl Code {
     /// What stands for an answer that has no gRPC status where one belongs.
-    pub(super) const UNKNOWN_GRPC: Self = Self::Grpc(2);
+    pub(super) const UNKNOWN_GRPC: Self = Self::Grpc(GrpcStatus::UNKNOWN);
 
     /// What a backend of this protocol answers to a request that it takes.
     pub(super) const fn success(protocol: OtlpProtocol) -> Self {
         match protocol {
-            OtlpProtocol::Grpc => Self::Grpc(0),
+            OtlpProtocol::Grpc => Self::Grpc(GrpcStatus::OK),
             OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => Self::Http(200),
         }
     }
@@ -73,7 +53,7 @@ impl Code {
     /// From `grpc-status`.
     pub(super) fn grpc(status: &[u8]) -> Self {
         let number = core::str::from_utf8(status).ok().and_then(|status| status.parse().ok());
-        number.filter(|number| usize::from(*number) < GRPC.len()).map_or(Self::Unknown, Self::Grpc)
+        number.and_then(GrpcStatus::from_code).map_or(Self::Unknown, Self::Grpc)
     }
 }
 
@@ -82,7 +62,7 @@ impl fmt::Display for Code {
         match self {
             Self::Http(status) => write!(f, "{status}"),
             Self::HttpClass(class) => write!(f, "{class}xx"),
-            Self::Grpc(status) => f.write_str(GRPC.get(usize::from(*status)).copied().unwrap_or("unknown")),
+            Self::Grpc(status) => f.write_str(status.name()),
             Self::Unknown => f.write_str("unknown"),
             Self::NoAnswer => f.write_str("no_answer"),
             Self::NoCluster => f.write_str("no_cluster"),

@@ -7,6 +7,7 @@ use super::Importance::{ErrorOrSlow, OwnTrace};
 use super::*;
 use crate::attribute::{Attribute, AttributeValue};
 use crate::config::{BatchConfig, Compression, Endpoint, ExporterConfig, OtlpProtocol, SpanLimits};
+use crate::grpc::GrpcStatus;
 use crate::header::HeaderLine;
 use crate::masking::Masked;
 use crate::span::{Span, SpanAttributes, SpanKind, SpanStatus};
@@ -177,7 +178,10 @@ fn every_span_is_counted_once_whatever_happens() {
     let stats = processor.stats();
     let counted = [stats.dropped(DropReason::Expired), stats.exported(), stats.dropped(DropReason::Shutdown)];
     assert_eq!(counted, [4, 2, 2]);
-    assert_eq!([Code::NoCluster, Code::NoAnswer, Code::Grpc(0)].map(|code| stats.requests_with(code)), [1, 1, 1]);
+    assert_eq!(
+        [Code::NoCluster, Code::NoAnswer, Code::Grpc(GrpcStatus::OK)].map(|code| stats.requests_with(code)),
+        [1, 1, 1]
+    );
     assert_eq!((stats.started(), processor.held()), (8, (0, 0)));
     assert!(processor.is_idle());
 }
