@@ -174,7 +174,7 @@ impl Plugin {
     pub fn outcome_needs(&self, exchange: &Exchange) -> Option<OutcomeNeeds> {
         let tracer = self.tracer.as_ref().filter(|_| exchange.is_recorded() || exchange.is_pending())?;
         Some(OutcomeNeeds {
-            grpc_status: exchange.is_grpc() && tracer.watches_ends(),
+            grpc_status: exchange.needs_header_status(),
             route_name: exchange.is_pending() && tracer.keep_needs_route(),
         })
     }

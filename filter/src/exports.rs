@@ -62,6 +62,13 @@ pub(crate) extern "C" fn meshspan_export_proxy_on_response_headers(context: u32,
     CONTINUE
 }
 
+/// Response trailers can be read. Few answers but gRPC's have any.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_export_proxy_on_response_trailers(context: u32, _lines: u32) -> i32 {
+    vm::with(|vm| vm.handle_response_trailers(context));
+    CONTINUE
+}
+
 /// A stream is complete.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_log(context: u32) {

@@ -8,6 +8,7 @@
 //! `expr_create` and evaluated by `expr_evaluate`. A host without them is asked one by one.
 
 use meshspan_core::counter::{Counter, Counters};
+use meshspan_core::grpc::GrpcStatus;
 use meshspan_core::header::HeaderLine;
 use meshspan_core::header::pairs::Pairs;
 use meshspan_core::http::{OutcomeNeeds, ResponseFlags, StreamEnd, TrafficDirection};
@@ -80,6 +81,12 @@ fn upstream_service_time() -> Option<u64> {
     core::str::from_utf8(&value).ok()?.parse().ok()
 }
 
+/// `grpc-status` of an answer without a body, and of the proxy's own answers. Not the property `response.grpc_status`:
+/// that one makes a status of any HTTP status as well, and UNKNOWN of a gRPC-Web answer, whose trailers are in its body.
+fn grpc_status() -> Option<GrpcStatus> {
+    host::header(MapType::HttpResponseHeaders, "grpc-status").ok()?.map(|value| GrpcStatus::parse(&value))
+}
+
 /// One attribute of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fact {
@@ -88,7 +95,6 @@ enum Fact {
     Protocol,
     ResponseCode,
     ResponseFlags,
-    GrpcStatus,
     RouteName,
     AttemptCount,
     RequestSize,
@@ -101,7 +107,7 @@ enum Fact {
 }
 
 /// How many facts there are.
-const COUNT: usize = 15;
+const COUNT: usize = 14;
 
 /// All of them, in the order of their discriminants.
 const FACTS: [Fact; COUNT] = [
@@ -110,7 +116,6 @@ const FACTS: [Fact; COUNT] = [
     Fact::Protocol,
     Fact::ResponseCode,
     Fact::ResponseFlags,
-    Fact::GrpcStatus,
     Fact::RouteName,
     Fact::AttemptCount,
     Fact::RequestSize,
@@ -132,8 +137,6 @@ impl Fact {
             Self::Protocol => ("request.protocol", true),
             Self::ResponseCode => ("response.code", true),
             Self::ResponseFlags => ("response.flags", false),
-            // Of a stream that is no gRPC, the host makes one of its HTTP status.
-            Self::GrpcStatus => ("response.grpc_status", true),
             Self::RouteName => ("xds.route_name", true),
             Self::AttemptCount => ("upstream.request_attempt_count", true),
             Self::RequestSize => ("request.size", false),
@@ -221,7 +224,7 @@ const DETAILS: FactSet = FactSet::of(&[
 
 /// What an outcome is read from.
 const fn outcome_facts(needs: OutcomeNeeds) -> FactSet {
-    OUTCOME.with(Fact::GrpcStatus, needs.grpc_status).with(Fact::RouteName, needs.route_name)
+    OUTCOME.with(Fact::RouteName, needs.route_name)
 }
 
 /// Reads facts, several in one call where the host can do that. One a root context: expressions belong to it.
@@ -234,12 +237,12 @@ pub(crate) struct Reader {
 impl Reader {
     /// Reads what decides about a stream, and no more. To be called in `proxy_on_log`.
     pub(crate) fn outcome(&mut self, needs: OutcomeNeeds, counters: &mut Counters) -> EndFacts {
-        self.first(outcome_facts(needs), counters)
+        self.first(needs, outcome_facts(needs), counters)
     }
 
     /// Reads all there is, as [`outcome`](Self::outcome) and [`details`](Self::details) in one.
     pub(crate) fn all(&mut self, needs: OutcomeNeeds, counters: &mut Counters) -> EndFacts {
-        let mut facts = self.first(FactSet(outcome_facts(needs).0 | DETAILS.0), counters);
+        let mut facts = self.first(needs, FactSet(outcome_facts(needs).0 | DETAILS.0), counters);
         facts.read_service_time();
         facts
     }
@@ -250,12 +253,15 @@ impl Reader {
         facts.read_service_time();
     }
 
-    fn first(&mut self, set: FactSet, counters: &mut Counters) -> EndFacts {
+    fn first(&mut self, needs: OutcomeNeeds, set: FactSet, counters: &mut Counters) -> EndFacts {
         let mut facts = EndFacts::default();
         self.read(set, &mut facts, counters);
         // The stream's own times make the clock needless.
         if facts.number(Fact::Start).is_none() || facts.number(Fact::Duration).is_none() {
             facts.now = host::now().unwrap_or(0);
+        }
+        if needs.grpc_status {
+            facts.grpc_status = grpc_status();
         }
         facts
     }
@@ -302,6 +308,7 @@ impl Reader {
 pub(crate) struct EndFacts {
     now: u64,
     first_byte_ms: Option<u64>,
+    grpc_status: Option<GrpcStatus>,
     /// All values, one behind the other.
     texts: Vec<u8>,
     /// Where each fact's value begins and ends there.
@@ -343,7 +350,7 @@ impl EndFacts {
             response_size: self.number(Fact::ResponseSize),
             response_code: self.number(Fact::ResponseCode),
             response_code_details: self.text(Fact::ResponseCodeDetails),
-            grpc_status: self.number(Fact::GrpcStatus),
+            grpc_status: self.grpc_status,
             response_flags: ResponseFlags(self.number(Fact::ResponseFlags).unwrap_or(0)),
             first_byte_ms: self.first_byte_ms,
             upstream_duration: self.number(Fact::UpstreamDuration),

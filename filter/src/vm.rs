@@ -167,6 +167,18 @@ impl Vm {
         }
     }
 
+    pub(crate) fn handle_response_trailers(&mut self, context: u32) {
+        let Some((stream, root)) = self.stream(context) else { return };
+        let Phase::Open(exchange) = &mut stream.phase else { return };
+        if exchange.needs_trailer_status() {
+            match host::header(MapType::HttpResponseTrailers, "grpc-status") {
+                Ok(Some(status)) => exchange.set_trailer_status(&status),
+                Ok(None) => {}
+                Err(_) => root.count(Counter::HostCallsFailed),
+            }
+        }
+    }
+
     pub(crate) fn handle_log(&mut self, context: u32) {
         let Some((stream, root)) = self.stream(context) else { return };
         let exchange = match core::mem::replace(&mut stream.phase, Phase::Closed) {

@@ -233,6 +233,8 @@ pub struct InstrumentationConfig {
     pub http_client: HttpInstrumentation,
     /// Which HTTP attribute names are emitted (`http.semconv`, else `stability_opt_in_list`).
     pub http_semconv: HttpSemconv,
+    /// Which RPC attribute names are emitted (`rpc.semconv`, else `stability_opt_in_list`).
+    pub rpc_semconv: RpcSemconv,
     /// `sanitization.url.sensitive_query_parameters`, or the conventions' default list.
     pub sensitive_query_parameters: Vec<String>,
 }
@@ -257,6 +259,29 @@ pub enum HttpSemconv {
     Duplicate,
 }
 
+/// Which generation of RPC attribute names spans carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RpcSemconv {
+    /// The stable names only: the default, and `rpc`.
+    Stable,
+    /// Stable and legacy names: `rpc/dup`.
+    Duplicate,
+    /// The legacy names only: version 0.
+    Legacy,
+}
+
+impl RpcSemconv {
+    /// Whether the names of version 1 are emitted.
+    pub const fn is_stable(self) -> bool {
+        matches!(self, Self::Stable | Self::Duplicate)
+    }
+
+    /// Whether the names from before version 1 are emitted.
+    pub const fn is_legacy(self) -> bool {
+        matches!(self, Self::Legacy | Self::Duplicate)
+    }
+}
+
 /// `distribution.meshspan`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeshspanConfig {
@@ -268,6 +293,8 @@ pub struct MeshspanConfig {
     pub routes: Vec<String>,
     /// `inject`.
     pub inject: Inject,
+    /// `rpc.known_methods`: `package.Service/Method` or `package.Service/*`, each once; `None` to learn them.
+    pub known_rpc_methods: Option<Vec<String>>,
     /// `limits`.
     pub limits: LimitsConfig,
     /// `keep`.

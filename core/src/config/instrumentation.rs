@@ -5,7 +5,7 @@ use super::ordered::unique;
 use super::pairs::report_entry;
 use super::reader::{Key, Object, Reader, built};
 use super::token::{header_name, is_token};
-use super::{HttpInstrumentation, HttpSemconv, InstrumentationConfig};
+use super::{HttpInstrumentation, HttpSemconv, InstrumentationConfig, RpcSemconv};
 
 /// Sections for SDKs that read the same file.
 const LANGUAGES: &[&str] = &["cpp", "dotnet", "erlang", "go", "java", "js", "php", "python", "ruby", "rust", "swift"];
@@ -26,7 +26,7 @@ const KEYS: &[Key] = &[
 ];
 
 /// Domains of `general` whose spans others make.
-const OTHER_DOMAINS: &[&str] = &["code", "db", "gen_ai", "messaging", "rpc"];
+const OTHER_DOMAINS: &[&str] = &["code", "db", "gen_ai", "messaging"];
 
 const GENERAL_KEYS: &[Key] = &[
     built("http"),
@@ -40,6 +40,8 @@ const GENERAL_KEYS: &[Key] = &[
 ];
 
 const HTTP_KEYS: &[Key] = &[built("semconv"), built("client"), built("server")];
+
+const RPC_KEYS: &[Key] = &[built("semconv")];
 
 const HTTP_SIDE_KEYS: &[Key] =
     &[built("request_captured_headers"), built("response_captured_headers"), built("known_methods")];
@@ -61,6 +63,7 @@ impl Default for InstrumentationConfig {
             http_server: HttpInstrumentation::default(),
             http_client: HttpInstrumentation::default(),
             http_semconv: HttpSemconv::Stable,
+            rpc_semconv: RpcSemconv::Stable,
             sensitive_query_parameters: owned(SENSITIVE_QUERY_PARAMETERS),
         }
     }
@@ -96,7 +99,7 @@ fn read_general(reader: &Reader<'_>) -> InstrumentationConfig {
     };
     expect_objects(&object, OTHER_DOMAINS);
     if let Some(list) = object.nullable("stability_opt_in_list") {
-        config.http_semconv = read_opt_in_list(&list);
+        (config.http_semconv, config.rpc_semconv) = read_opt_in_list(&list);
     }
     if let Some(http) = object.optional("http").and_then(|http| http.object(HTTP_KEYS)) {
         // It takes precedence over the list.
@@ -106,6 +109,11 @@ fn read_general(reader: &Reader<'_>) -> InstrumentationConfig {
         let side = |key| http.optional(key).map(|side| read_http_side(&side)).unwrap_or_default();
         config.http_server = side("server");
         config.http_client = side("client");
+    }
+    if let Some(rpc) = object.optional("rpc").and_then(|rpc| rpc.object(RPC_KEYS))
+        && let Some(semconv) = rpc.optional("semconv").and_then(|semconv| read_rpc_semconv(&semconv))
+    {
+        config.rpc_semconv = semconv;
     }
     let url = object
         .optional("sanitization")
@@ -173,23 +181,48 @@ fn read_semconv(reader: &Reader<'_>) -> Option<HttpSemconv> {
     Some(if dual { HttpSemconv::Duplicate } else { HttpSemconv::Stable })
 }
 
+/// `rpc.semconv`. Version 1 are the stable names, 0 those before them, which have none before them to emit as well.
+fn read_rpc_semconv(reader: &Reader<'_>) -> Option<RpcSemconv> {
+    let object = reader.object(SEMCONV_KEYS)?;
+    let version = object.integer("version", 0..=1).unwrap_or(1);
+    if let Some(experimental) = object.nullable("experimental") {
+        experimental.boolean();
+    }
+    let dual = object.nullable("dual_emit").filter(|dual| dual.boolean().unwrap_or(false));
+    Some(match (version, dual) {
+        (0, Some(dual)) => {
+            dual.report_malformed("false with version 0, as nothing was before it");
+            RpcSemconv::Legacy
+        }
+        (0, None) => RpcSemconv::Legacy,
+        (_, Some(_)) => RpcSemconv::Duplicate,
+        (_, None) => RpcSemconv::Stable,
+    })
+}
+
 /// `OTEL_SEMCONV_STABILITY_OPT_IN`'s form. Other domains' entries are for the SDKs that share the file; one that
-/// was clearly meant to be ours is an error. `http/dup` wins over `http`, as the migration guide has it.
-fn read_opt_in_list(reader: &Reader<'_>) -> HttpSemconv {
-    const OURS: &[&str] = &["http", "http/dup"];
-    let mut semconv = HttpSemconv::Stable;
+/// was clearly meant to be ours is an error. `http/dup` wins over `http` and `rpc/dup` over `rpc`, as the migration guides
+/// have it.
+fn read_opt_in_list(reader: &Reader<'_>) -> (HttpSemconv, RpcSemconv) {
+    const OURS: &[&str] = &["http", "http/dup", "rpc", "rpc/dup"];
+    let (mut http, mut rpc) = (HttpSemconv::Stable, RpcSemconv::Stable);
     let text = reader.text().unwrap_or_default();
     for (position, entry) in (1..).zip(text.split(',').map(str::trim)) {
+        let is_nearly_ours = || {
+            entry.starts_with("http/") || entry.starts_with("rpc/") || nearest(entry, OURS.iter().copied()).is_some()
+        };
         match entry {
-            "http" => {}
-            "http/dup" => semconv = HttpSemconv::Duplicate,
-            entry if entry.starts_with("http/") || nearest(entry, OURS.iter().copied()).is_some() => {
-                report_entry(reader, position, entry, "http, http/dup, or another domain's entry such as database");
+            "http" | "rpc" => {}
+            "http/dup" => http = HttpSemconv::Duplicate,
+            "rpc/dup" => rpc = RpcSemconv::Duplicate,
+            entry if is_nearly_ours() => {
+                let allowed = "http, http/dup, rpc, rpc/dup, or another domain's entry such as database";
+                report_entry(reader, position, entry, allowed);
             }
             _ => {}
         }
     }
-    semconv
+    (http, rpc)
 }
 
 #[cfg(test)]
@@ -198,7 +231,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use crate::config::testing::{accepted, rejected_for};
-    use crate::config::{HttpInstrumentation, HttpSemconv, InstrumentationConfig};
+    use crate::config::{HttpInstrumentation, HttpSemconv, InstrumentationConfig, RpcSemconv};
 
     const AT: &str = "$[\"instrumentation/development\"]";
 
@@ -251,6 +284,30 @@ mod tests {
     }
 
     #[test]
+    fn which_names_of_calls_are_emitted() {
+        use RpcSemconv::{Duplicate, Legacy, Stable};
+        let cases = [
+            ("{}", Stable, "the default"),
+            (r#"{"stability_opt_in_list": "rpc"}"#, Stable, "stable"),
+            (r#"{"stability_opt_in_list": "http,rpc/dup"}"#, Duplicate, "both"),
+            (r#"{"stability_opt_in_list": "rpc/dup,rpc"}"#, Duplicate, "dup goes first"),
+            (r#"{"stability_opt_in_list": "http/dup"}"#, Stable, "that is for HTTP"),
+            (r#"{"rpc": {}}"#, Stable, "an empty domain"),
+            (r#"{"rpc": {"semconv": {"version": 1, "dual_emit": true}}}"#, Duplicate, "by domain"),
+            (r#"{"rpc": {"semconv": {"version": 0, "experimental": true}}}"#, Legacy, "the names before"),
+            (r#"{"rpc": {"semconv": {"version": 0, "dual_emit": false}}}"#, Legacy, "nothing else beside them"),
+            (
+                r#"{"rpc": {"semconv": {"version": null}}, "stability_opt_in_list": "rpc/dup"}"#,
+                Stable,
+                "the domain's own setting goes first",
+            ),
+        ];
+        for (text, expected, why) in cases {
+            assert_eq!(general(text).rpc_semconv, expected, "{why}");
+        }
+    }
+
+    #[test]
     fn sensitive_parameters_are_a_full_override() {
         let with = |list: &str| {
             general(&format!(r#"{{"sanitization": {{"url": {{"sensitive_query_parameters": {list}}}}}}}"#))
@@ -267,7 +324,7 @@ mod tests {
     fn sections_of_others_are_left_to_them() {
         let config = accepted(&section(
             r#"{"java": {"spring": {"enabled": "${ANY}"}}, "rust": {}, "general": {"db": {"semconv": {"version": 2}},
-                "rpc": {}, "messaging": {}, "code": {}, "gen_ai": {}}}"#,
+                "messaging": {}, "code": {}, "gen_ai": {}}}"#,
         ));
         assert_eq!(config.instrumentation, InstrumentationConfig::default());
     }
@@ -329,6 +386,25 @@ mod tests {
                 "a string",
                 "a list",
             ),
+            (
+                r#"{"general": {"stability_opt_in_list": "rpc/both"}}"#,
+                ".general.stability_opt_in_list",
+                "entry 1 is \"rpc/both\"",
+                "nearly ours",
+            ),
+            (
+                r#"{"general": {"rpc": {"semconv": {"version": 2}}}}"#,
+                ".general.rpc.semconv.version",
+                "an integer from 0 to 1",
+                "no such version",
+            ),
+            (
+                r#"{"general": {"rpc": {"semconv": {"version": 0, "dual_emit": true}}}}"#,
+                ".general.rpc.semconv.dual_emit",
+                "false with version 0",
+                "nothing was before it",
+            ),
+            (r#"{"general": {"rpc": {"client": {}}}}"#, ".general.rpc.client", "no such key", "HTTP alone has sides"),
             (r#"{"general": {"db": []}}"#, ".general.db", "an object", "type"),
             (r#"{"general": {"https": {}}}"#, ".general.https", "did you mean \"http\"", "mistyped"),
             (r#"{"java": null}"#, ".java", "an object", "the schema takes no null"),

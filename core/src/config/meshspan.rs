@@ -11,6 +11,7 @@ use super::token::is_token;
 use super::{
     Clusters, Inject, LimitsConfig, MaskingConfig, MeshspanConfig, ResponseConfig, Role, force, keep, masking, response,
 };
+use crate::grpc::GrpcMethod;
 
 const NAME: &str = "meshspan";
 
@@ -19,6 +20,7 @@ const KEYS: &[Key] = &[
     built("clusters"),
     built("routes"),
     built("inject"),
+    built("rpc"),
     built("limits"),
     built("baggage_attributes"),
     built("keep"),
@@ -34,6 +36,8 @@ const ROLES: &[(&str, Role)] =
     &[("auto", Role::Auto), ("server", Role::Server), ("client", Role::Client), ("gateway", Role::Gateway)];
 
 const INJECTS: &[(&str, Inject)] = &[("headers", Inject::Headers), ("filter_state", Inject::FilterState)];
+
+const RPC_KEYS: &[Key] = &[built("known_methods")];
 
 const LIMITS_KEYS: &[Key] = &[
     built("max_queue_bytes"),
@@ -52,6 +56,9 @@ const IN_FLIGHT: RangeInclusive<u32> = 1..=16;
 /// What the attributes of one span may at least and at most take: room for a few, and less than the least batch.
 const ATTRIBUTE_BYTES: RangeInclusive<u32> = 1 << 10..=64 << 10;
 
+/// How many methods a configuration may list.
+const MOST_METHODS: usize = 10_000;
+
 /// How many route templates a configuration may have.
 const MOST_ROUTES: usize = 10_000;
 
@@ -62,6 +69,7 @@ impl Default for MeshspanConfig {
             clusters: Clusters::new(),
             routes: Vec::new(),
             inject: Inject::Headers,
+            known_rpc_methods: None,
             limits: LimitsConfig::default(),
             keep: None,
             force: None,
@@ -100,6 +108,7 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
         clusters: read_clusters(&object),
         routes: object.nullable("routes").map(|routes| read_routes(&routes)).unwrap_or_default(),
         inject: object.nullable("inject").and_then(|inject| inject.one_of(INJECTS)).unwrap_or(Inject::Headers),
+        known_rpc_methods: object.nullable("rpc").and_then(|rpc| read_known_methods(&rpc)),
         limits: object.nullable("limits").map(|limits| read_limits(&limits)).unwrap_or_default(),
         keep: object.nullable("keep").and_then(|keep| keep::read(&keep)),
         force: object.nullable("force").and_then(|force| force::read(&force)),
@@ -125,6 +134,27 @@ fn read_limits(reader: &Reader<'_>) -> LimitsConfig {
             .unwrap_or(default.max_attribute_bytes),
         max_retry_age_ms: object.integer("max_retry_age", 0..=u32::MAX).unwrap_or(default.max_retry_age_ms),
     }
+}
+
+/// `rpc.known_methods`. An empty list is one: no method is known then.
+fn read_known_methods(reader: &Reader<'_>) -> Option<Vec<String>> {
+    let methods = reader.object(RPC_KEYS)?.nullable("known_methods")?;
+    let items = methods.list(0)?;
+    if items.len() > MOST_METHODS {
+        methods.report(Problem::TooManyItems { found: items.len(), most: MOST_METHODS });
+        return None;
+    }
+    let names = items.iter().filter_map(|item| {
+        let name = item.text()?;
+        // `*` stands for any method's name.
+        let named = name.strip_suffix("/*").map_or_else(|| name.clone(), |service| format!("{service}/any"));
+        if GrpcMethod::parse(named.as_bytes()).is_none() {
+            item.report_malformed("a method as package.Service/Method, or package.Service/* for all of a service");
+            return None;
+        }
+        Some(name)
+    });
+    Some(unique(names))
 }
 
 fn read_clusters(object: &Object<'_>) -> Clusters {
@@ -255,6 +285,21 @@ mod tests {
         }
         assert_eq!(meshspan("{}").role, Role::Auto);
         rejected_at(&section(r#"{"role": "Gateway"}"#), "$.distribution.meshspan.role", "did you mean \"gateway\"");
+    }
+
+    #[test]
+    fn methods_can_be_listed() {
+        assert_eq!(meshspan("{}").known_rpc_methods, None, "else they are learnt");
+        assert_eq!(meshspan(r#"{"rpc": {}}"#).known_rpc_methods, None);
+        assert_eq!(meshspan(r#"{"rpc": {"known_methods": []}}"#).known_rpc_methods, Some(Vec::new()), "none");
+        let listed = meshspan(r#"{"rpc": {"known_methods": ["a.B/C", "a.B/*", "a.B/C"]}}"#).known_rpc_methods;
+        assert_eq!(listed.unwrap_or_default(), ["a.B/C", "a.B/*"], "each once");
+        // No method; a slash in front; no such patterns.
+        for name in ["a.B", "/a.B/C", "a.*/C", "*"] {
+            let text = section(&format!(r#"{{"rpc": {{"known_methods": ["{name}"]}}}}"#));
+            rejected_at(&text, "$.distribution.meshspan.rpc.known_methods[0]", "package.Service/Method");
+        }
+        rejected_at(&section(r#"{"rpc": {"methods": []}}"#), "$.distribution.meshspan.rpc.methods", "known_methods");
     }
 
     #[test]

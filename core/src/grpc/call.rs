@@ -46,13 +46,15 @@ pub struct GrpcOutcome {
 /// What may be told about a call: the same for spans, metrics and logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrpcFacts<'a> {
-    /// `package.Service/Method`, where the method is [known](KnownMethods).
+    /// Whether the method is [known](KnownMethods). The texts here are `None` as well where masking takes them away.
+    pub is_known: bool,
+    /// `package.Service/Method`; `_OTHER` for a method that is not known.
     pub method: Option<Masked<'a>>,
-    /// `package.Service` of it.
+    /// `package.Service` of a known method.
     pub service: Option<Masked<'a>>,
-    /// `Method` of it.
+    /// `Method`; `_OTHER` for one that is not known.
     pub bare_method: Option<Masked<'a>>,
-    /// What was called, where the method is not known: for spans only, as there may be any number.
+    /// What was called where the method is not known: for spans only, as there may be any number.
     pub original: Option<Masked<'a>>,
     /// How it ended.
     pub outcome: GrpcOutcome,
@@ -115,16 +117,26 @@ impl GrpcCall {
         let outcome = self.outcome(end);
         let method = GrpcMethod::parse(&self.name).filter(|_| known.recognise(&self.name, outcome.evidence));
         let Some(GrpcMethod { service, method }) = method else {
+            const OTHER: Masked<'static> = Masked::literal("_OTHER");
             let original = masker.value(semconv::RPC_METHOD_ORIGINAL, &self.name);
-            return GrpcFacts { method: None, service: None, bare_method: None, original, outcome };
+            let (method, bare_method) = (Some(OTHER), Some(OTHER));
+            return GrpcFacts { is_known: false, method, service: None, bare_method, original, outcome };
         };
         GrpcFacts {
+            is_known: true,
             method: masker.value(semconv::RPC_METHOD, &self.name),
             service: masker.value(semconv::RPC_SERVICE, service),
             bare_method: masker.value(semconv::RPC_METHOD, method),
             original: None,
             outcome,
         }
+    }
+}
+
+impl<'a> GrpcFacts<'a> {
+    /// The span's name: the method, or `grpc` where it is not known (semantic conventions, "RPC", "Name").
+    pub fn span_name(&self) -> Masked<'a> {
+        self.method.clone().filter(|_| self.is_known).unwrap_or(const { Masked::literal("grpc") })
     }
 }
 
@@ -305,8 +317,12 @@ mod tests {
             (some("shop.Cart/Get"), some("shop.Cart"), some("Get"), None),
             "a known method"
         );
-        assert_eq!(tell("/shop.Cart/Nope", "12"), (None, None, None, some("shop.Cart/Nope")), "none of the server's");
-        assert_eq!(tell("/Get", "0"), (None, None, None, some("Get")), "no method's name");
+        assert_eq!(
+            tell("/shop.Cart/Nope", "12"),
+            (some("_OTHER"), None, some("_OTHER"), some("shop.Cart/Nope")),
+            "none of the server's"
+        );
+        assert_eq!(tell("/Get", "0"), (some("_OTHER"), None, some("_OTHER"), some("Get")), "no method's name");
         let (method, ..) = tell("/shop.Cart/4111111111111111", "0");
         assert!(method.is_some_and(|method| !method.contains("4111111111111111")), "a card's number");
     }

@@ -5,7 +5,7 @@
 //! rest. A proxy is not told what the server has, unless the configuration lists it; else it goes by how calls end, and
 //! by a bound: whatever is called, no more than [`MOST_HANDLED`] and [`MOST_UNCLEAR`] names are let through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many methods are learnt because a server handled a call.
 pub const MOST_HANDLED: usize = 1_000;
@@ -38,7 +38,7 @@ impl KnownMethods {
     /// of a service.
     pub fn new(listed: Option<&[String]>) -> Self {
         match listed {
-            Some(names) => Self::Listed(MethodList(names.to_vec())),
+            Some(names) => Self::Listed(MethodList::new(names)),
             None => Self::Learnt(LearntMethods::default()),
         }
     }
@@ -55,17 +55,28 @@ impl KnownMethods {
 
 /// Methods by name, and services whose methods are all known.
 #[derive(Clone, Debug)]
-pub struct MethodList(Vec<String>);
+pub struct MethodList {
+    methods: BTreeSet<Box<[u8]>>,
+    /// With the slash behind them.
+    services: BTreeSet<Box<[u8]>>,
+}
 
 impl MethodList {
+    fn new(names: &[String]) -> Self {
+        let mut list = Self { methods: BTreeSet::new(), services: BTreeSet::new() };
+        for name in names {
+            match name.strip_suffix('*') {
+                Some(service) => list.services.insert(service.as_bytes().into()),
+                None => list.methods.insert(name.as_bytes().into()),
+            };
+        }
+        list
+    }
+
     fn has(&self, name: &[u8]) -> bool {
-        self.0.iter().any(|entry| match entry.strip_suffix('*') {
-            // Up to its slash, behind which there is no other.
-            Some(service) => name
-                .strip_prefix(service.as_bytes())
-                .is_some_and(|method| !method.is_empty() && !method.contains(&b'/')),
-            None => entry.as_bytes() == name,
-        })
+        let slash = name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash.saturating_add(1));
+        let (service, method) = name.split_at_checked(slash).unwrap_or_default();
+        self.methods.contains(name) || (!method.is_empty() && self.services.contains(service))
     }
 }
 

@@ -103,12 +103,12 @@ proptest! {
             let call = GrpcCall::new(&GrpcRequest { protocol: GrpcProtocol::Grpc, name, timeout: None });
             let end = GrpcEnd { header_status: status.and_then(GrpcStatus::from_code), ..GrpcEnd::default() };
             let facts = call.facts(&end, &mut known, &masker);
-            prop_assert_eq!(facts.method.is_some(), facts.original.is_none());
-            prop_assert_eq!(facts.method.is_some(), facts.service.is_some());
+            prop_assert_eq!(facts.is_known, facts.original.is_none());
+            prop_assert_eq!(facts.is_known, facts.service.is_some());
             if facts.outcome.status == Some(GrpcStatus::UNIMPLEMENTED) && !names.contains(name) {
-                prop_assert!(facts.method.is_none(), "what no server has has no name");
+                prop_assert!(!facts.is_known, "what no server has has no name");
             }
-            if facts.method.is_some() {
+            if facts.is_known {
                 names.insert(name.clone());
             }
         }

@@ -2,8 +2,10 @@
 
 use super::address::{default_port, split, split_socket};
 use super::exchange::{Recorded, StreamEnd};
+use super::grpc;
 use super::request::{RequestHead, Tunnel};
-use crate::config::{HttpInstrumentation, HttpSemconv};
+use crate::config::{HttpSemconv, InstrumentationConfig, RpcSemconv};
+use crate::grpc::GrpcFacts;
 use crate::header;
 use crate::masking::{Masked, Masker, Url};
 use crate::semconv::{self, envoy, legacy};
@@ -18,6 +20,7 @@ pub(super) struct SpanShape {
     request_headers: Vec<(String, String)>,
     response_headers: Vec<(String, String)>,
     semconv: HttpSemconv,
+    rpc_semconv: RpcSemconv,
 }
 
 /// Seconds of so many nanoseconds.
@@ -27,7 +30,11 @@ fn seconds(nanoseconds: u64) -> f64 {
 }
 
 impl SpanShape {
-    pub(super) fn new(kind: SpanKind, config: &HttpInstrumentation, semconv: HttpSemconv) -> Self {
+    pub(super) fn new(kind: SpanKind, instrumentation: &InstrumentationConfig) -> Self {
+        let config = match kind {
+            SpanKind::Server => &instrumentation.http_server,
+            SpanKind::Client => &instrumentation.http_client,
+        };
         let keyed = |names: &[String], prefix: &str| {
             names.iter().map(|name| (name.clone(), format!("{prefix}{name}"))).collect::<Vec<_>>()
         };
@@ -36,7 +43,8 @@ impl SpanShape {
             known_methods: config.known_methods.iter().map(|method| method.as_str().into()).collect(),
             request_headers: keyed(&config.request_captured_headers, semconv::HTTP_REQUEST_HEADER),
             response_headers: keyed(&config.response_captured_headers, semconv::HTTP_RESPONSE_HEADER),
-            semconv,
+            semconv: instrumentation.http_semconv,
+            rpc_semconv: instrumentation.rpc_semconv,
         }
     }
 
@@ -61,6 +69,11 @@ impl SpanShape {
         self.semconv == HttpSemconv::Duplicate
     }
 
+    /// Whether `net.peer.name` is emitted, which the older conventions of both HTTP and RPC have.
+    fn has_legacy_peer(&self, is_grpc: bool) -> bool {
+        self.is_legacy() || (is_grpc && self.rpc_semconv.is_legacy())
+    }
+
     /// Attributes that the request's head gives; `template` is the route's that its path follows.
     pub(super) fn put_request(
         &self,
@@ -81,6 +94,10 @@ impl SpanShape {
         if self.is_legacy() && !head.method.is_empty() {
             put_value(attributes, masker, legacy::HTTP_METHOD, head.method);
         }
+        let is_grpc = head.grpc().is_some();
+        if is_grpc {
+            grpc::put_system(self.rpc_semconv, attributes);
+        }
         self.put_url(head, template, masker, attributes);
         if let Some(server) = split(head.authority) {
             put_value(attributes, masker, semconv::SERVER_ADDRESS, server.host);
@@ -89,7 +106,7 @@ impl SpanShape {
             if let Some(port) = server.port.or_else(implied) {
                 attributes.put_count(semconv::SERVER_PORT, u64::from(port));
             }
-            if self.is_legacy() && self.kind == SpanKind::Client {
+            if self.has_legacy_peer(is_grpc) && self.kind == SpanKind::Client {
                 put_value(attributes, masker, legacy::NET_PEER_NAME, server.host);
             }
         }
@@ -142,6 +159,7 @@ impl SpanShape {
     pub(super) fn put_end(
         &self,
         recorded: &Recorded,
+        call: Option<&GrpcFacts<'_>>,
         end: &StreamEnd<'_>,
         route: Option<&Masked<'_>>,
         masker: &Masker,
@@ -156,7 +174,16 @@ impl SpanShape {
                 attributes.put_count(legacy::HTTP_STATUS_CODE, code);
             }
         }
-        let status = self.put_error(end, recorded.tunnel, attributes);
+        let error_type = match call {
+            Some(call) => {
+                grpc::put_call(call, self.rpc_semconv, attributes);
+                call.outcome.error_type(self.kind).map(Masked::literal)
+            }
+            None => self.error_type(end, recorded.tunnel),
+        };
+        if let Some(error_type) = &error_type {
+            attributes.put_text(semconv::ERROR_TYPE, error_type);
+        }
         // What the host says is the protocol of the client's connection; a gateway's own may be another.
         let is_inner = self.kind == SpanKind::Client && recorded.gateway.is_some();
         if let Some(version) = end.protocol.strip_prefix(b"HTTP/").filter(|_| !is_inner) {
@@ -170,7 +197,7 @@ impl SpanShape {
                 put_value(attributes, masker, legacy::HTTP_FLAVOR, flavor);
             }
         }
-        self.put_peer(end, masker, attributes);
+        self.put_peer(end, call.is_some(), masker, attributes);
         if let Some(size) = end.request_size {
             attributes.put_count(semconv::HTTP_REQUEST_BODY_SIZE, size);
         }
@@ -186,18 +213,7 @@ impl SpanShape {
             attributes.put_count(semconv::HTTP_REQUEST_RESEND_COUNT, count.saturating_sub(1));
         }
         put_envoy(end, masker, attributes);
-        status
-    }
-
-    /// `error.type` and the status.
-    fn put_error(&self, end: &StreamEnd<'_>, tunnel: Option<Tunnel>, attributes: &mut SpanAttributes) -> SpanStatus {
-        match self.error_type(end, tunnel) {
-            Some(error_type) => {
-                attributes.put_text(semconv::ERROR_TYPE, &error_type);
-                SpanStatus::Error
-            }
-            None => SpanStatus::Unset,
-        }
+        if error_type.is_some() { SpanStatus::Error } else { SpanStatus::Unset }
     }
 
     /// What went wrong: by the code, as the conventions have it for the kind of span, else by what Envoy says (a reset,
@@ -217,17 +233,12 @@ impl SpanShape {
         }
     }
 
-    /// Whether the stream failed: as the span's status says, or by its gRPC status (semantic conventions, "gRPC": of a
-    /// server span, those that are not the client's doing).
+    /// Whether a stream that is no gRPC call failed, as the span's status says.
     pub(super) fn failed(&self, end: &StreamEnd<'_>, tunnel: Option<Tunnel>) -> bool {
-        let grpc = end.grpc_status.is_some_and(|status| match self.kind {
-            SpanKind::Server => matches!(status, 2 | 4 | 12 | 13 | 14 | 15),
-            SpanKind::Client => status != 0,
-        });
-        grpc || self.error_type(end, tunnel).is_some()
+        self.error_type(end, tunnel).is_some()
     }
 
-    fn put_peer(&self, end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
+    fn put_peer(&self, end: &StreamEnd<'_>, is_grpc: bool, masker: &Masker, attributes: &mut SpanAttributes) {
         if self.kind == SpanKind::Client {
             if let Some(peer) = split_socket(end.upstream_address) {
                 put_value(attributes, masker, semconv::NETWORK_PEER_ADDRESS, peer.host);
@@ -239,7 +250,7 @@ impl SpanShape {
         }
         let Some(client) = split_socket(end.source_address) else { return };
         put_value(attributes, masker, semconv::CLIENT_ADDRESS, client.host);
-        if self.is_legacy() {
+        if self.has_legacy_peer(is_grpc) {
             put_value(attributes, masker, legacy::NET_PEER_NAME, client.host);
         }
         // An address from x-forwarded-for has port 0, and is not the peer's.

@@ -3,6 +3,7 @@
 use super::ResponseFlags;
 use super::request::Tunnel;
 use crate::config::ForceKind;
+use crate::grpc::{GrpcCall, GrpcEnd, GrpcStatus};
 use crate::header::HeaderLine;
 use crate::sampling::{KeepReason, ReasonId, Verdict};
 use crate::span::SpanAttributes;
@@ -16,6 +17,8 @@ pub struct Exchange {
     pub(super) ids: StreamIds,
     /// What of it becomes spans.
     pub(super) tracing: Tracing,
+    /// The gRPC call that it is, where its end matters.
+    pub(super) grpc: Option<Box<GrpcCall>>,
 }
 
 /// The ids that a stream has, sampled or not: what logs, exemplars and answers to the caller name.
@@ -67,14 +70,27 @@ impl Exchange {
         }
     }
 
-    /// Whether it is a gRPC stream: only there does the host's gRPC status mean anything, as it makes one of any HTTP
-    /// status.
-    pub const fn is_grpc(&self) -> bool {
-        match &self.tracing {
-            Tracing::Recorded(recorded) => recorded.is_grpc,
-            Tracing::Pending(pending) => pending.recorded.is_grpc,
-            Tracing::NotRecorded => false,
+    /// The gRPC call that it is, where its end matters.
+    pub fn grpc(&self) -> Option<&GrpcCall> {
+        self.grpc.as_deref()
+    }
+
+    /// Whether `grpc-status` of the answer's trailers has to be read when they come.
+    pub const fn needs_trailer_status(&self) -> bool {
+        self.grpc.is_some()
+    }
+
+    /// `grpc-status` of the answer's trailers. It has to be taken when they pass: a filter before this one may turn them
+    /// into a part of the body, as gRPC-Web wants it, and then nobody sees them at the end.
+    pub fn set_trailer_status(&mut self, value: &[u8]) {
+        if let Some(call) = &mut self.grpc {
+            call.set_trailer_status(value);
         }
+    }
+
+    /// Whether `grpc-status` of the answer's headers has to be read at the end.
+    pub fn needs_header_status(&self) -> bool {
+        self.grpc.as_ref().is_some_and(|call| !call.has_trailer_status())
     }
 }
 
@@ -118,8 +134,6 @@ pub(super) struct Recorded {
     pub(super) parent: Option<SpanId>,
     /// Whether the caller recorded the trace too, so that this span would be missed in it.
     pub(super) sampled_by_parent: bool,
-    /// Whether it is a gRPC request.
-    pub(super) is_grpc: bool,
     /// Of a gateway: the id of its server span, recorded or not. The client span is its child.
     pub(super) gateway: Option<SpanId>,
     /// Whether the request asks for the stream to become a tunnel.
@@ -191,7 +205,7 @@ pub struct ResponseHead<'a> {
 /// What is read at the end of a stream before anything is decided about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutcomeNeeds {
-    /// The gRPC status.
+    /// `grpc-status` of the answer's headers.
     pub grpc_status: bool,
     /// The route's name.
     pub route_name: bool,
@@ -216,8 +230,8 @@ pub struct StreamEnd<'a> {
     pub response_code: Option<u64>,
     /// `%RESPONSE_CODE_DETAILS%`
     pub response_code_details: &'a [u8],
-    /// The gRPC status of a gRPC stream (`response.grpc_status`).
-    pub grpc_status: Option<u64>,
+    /// `grpc-status` of the answer's headers: not what the host makes of any HTTP status (`response.grpc_status`).
+    pub grpc_status: Option<GrpcStatus>,
     /// What Envoy says about the end.
     pub response_flags: ResponseFlags,
     /// From the request's last byte to the upstream's first, ms (`x-envoy-upstream-service-time`).
@@ -243,6 +257,17 @@ impl StreamEnd<'_> {
     /// Whether the stream became the tunnel that it asked to be.
     pub(super) fn is_tunnel(&self, asked: Option<Tunnel>) -> bool {
         asked.zip(self.response_code).is_some_and(|(tunnel, code)| tunnel.is_open(code, self.protocol))
+    }
+
+    /// What of it a gRPC call needs.
+    pub(super) fn grpc(&self) -> GrpcEnd {
+        GrpcEnd {
+            header_status: self.grpc_status,
+            http_status: self.response_code,
+            caller_left: self.response_flags.client_left(),
+            failure: self.response_flags.failure(),
+            duration: self.duration,
+        }
     }
 
     /// When the stream ended, ns since the Unix epoch.

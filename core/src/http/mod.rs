@@ -9,6 +9,7 @@
 mod address;
 mod attributes;
 mod exchange;
+mod grpc;
 mod request;
 mod response_flags;
 mod route;

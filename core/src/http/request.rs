@@ -1,5 +1,6 @@
 //! The head of a request, gathered in one pass over its header lines.
 
+use crate::grpc::GrpcRequest;
 use crate::header::{self, HeaderLine};
 use crate::propagation::Carrier;
 
@@ -15,6 +16,7 @@ pub struct RequestHead<'a> {
     forwarded_proto: &'a [u8],
     pub(super) user_agent: Option<&'a [u8]>,
     content_type: &'a [u8],
+    grpc_timeout: &'a [u8],
     /// Whether there is an `x-envoy-force-trace`.
     pub(super) force_trace: bool,
     /// `jaeger-debug-id`
@@ -68,6 +70,7 @@ impl<'a> RequestHead<'a> {
                 b"user-agent" => head.user_agent = Some(value),
                 b"upgrade" => head.upgrade = true,
                 b"content-type" => head.content_type = value,
+                b"grpc-timeout" => head.grpc_timeout = value,
                 b"x-envoy-force-trace" => head.force_trace = true,
                 b"jaeger-debug-id" => head.debug_id = Some(value),
                 b"x-envoy-internal" => head.internal = value == b"true",
@@ -97,11 +100,9 @@ impl<'a> RequestHead<'a> {
         Self { identity, ..self }
     }
 
-    /// Of a gRPC request (gRPC over HTTP/2, "Requests"): service and method, as in `shop.Cart/AddItem`.
-    pub(super) fn grpc_method(&self) -> Option<&'a [u8]> {
-        let subtype = self.content_type.strip_prefix(b"application/grpc")?;
-        let path = self.path_and_query().0.strip_prefix(b"/")?;
-        (matches!(subtype.first(), None | Some(b'+' | b';')) && path.contains(&b'/')).then_some(path)
+    /// The call that the request asks for, where it is one of gRPC.
+    pub fn grpc(&self) -> Option<GrpcRequest<'a>> {
+        GrpcRequest::new(self.content_type, self.path_and_query().0, self.grpc_timeout)
     }
 
     /// The values of the header `name` (lower case), in order.

@@ -78,6 +78,11 @@ impl ResponseFlags {
         self.set().map(|flag| flag.short)
     }
 
+    /// Whether the client left before the end: its connection closed, or it reset the stream.
+    pub fn client_left(self) -> bool {
+        self.set().any(|flag| matches!(flag.short, "DC" | "DR"))
+    }
+
     /// The long name of the first flag that says the stream failed (`UpstreamConnectionFailure`).
     pub fn failure(self) -> Option<&'static str> {
         self.set().find(|flag| flag.meaning == Meaning::Failure).map(|flag| flag.long)
@@ -98,12 +103,14 @@ mod tests {
             (1 << 5 | 1 << 15, &["UF", "URX"], Some("UpstreamConnectionFailure"), "two failures: the first bit"),
             (1 << 20, &["RFCF"], None, "served from cache is no failure"),
             (1 << 9 | 1 << 14, &["DI", "DC"], Some("DownstreamConnectionTermination"), "a note and a failure"),
+            (1 << 28, &["DR"], Some("DownstreamRemoteReset"), "the client reset the stream"),
             (1 << 63, &[], None, "a bit of a newer Envoy"),
         ];
         for (bits, short, failure, why) in table {
             let flags = ResponseFlags(*bits);
             assert_eq!(flags.short_names().collect::<Vec<_>>(), *short, "{why}");
             assert_eq!(flags.failure(), *failure, "{why}");
+            assert_eq!(flags.client_left(), short.iter().any(|short| ["DC", "DR"].contains(short)), "{why}");
         }
     }
 }

@@ -41,11 +41,10 @@ impl StartAttributes for SpanStart<'_> {
             }
             StartAttribute::UserAgent => head.user_agent.is_some_and(test),
             StartAttribute::Header(name) => head.values(name).any(test),
-            StartAttribute::RpcSystem => head.grpc_method().is_some() && there(b"grpc"),
-            StartAttribute::RpcMethod => head.grpc_method().is_some_and(there),
+            StartAttribute::RpcSystem => head.grpc().is_some() && there(b"grpc"),
+            StartAttribute::RpcMethod => head.grpc().is_some_and(|call| call.method().is_some() && there(call.name)),
             StartAttribute::RpcService => {
-                let service = head.grpc_method().and_then(|method| method.rsplitn(2, |byte| *byte == b'/').nth(1));
-                service.is_some_and(there)
+                head.grpc().and_then(|call| call.method()).is_some_and(|method| there(method.service))
             }
             StartAttribute::UpstreamCluster => there(head.cluster),
             StartAttribute::RouteName => there(head.route_name),
@@ -61,23 +60,19 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::config::{HttpInstrumentation, HttpSemconv};
+    use crate::config::InstrumentationConfig;
     use StartAttribute::{
         Header, Method, Path, Query, Route, RouteName, RpcMethod, RpcService, RpcSystem, Scheme, ServerAddress,
         ServerPort, UpstreamCluster, UserAgent,
     };
 
     fn values(kind: SpanKind, lines: &[(&str, &str)], attribute: &StartAttribute) -> Vec<String> {
-        let config = HttpInstrumentation {
-            request_captured_headers: Vec::new(),
-            response_captured_headers: Vec::new(),
-            known_methods: vec!["GET".to_owned(), "POST".to_owned()],
-        };
+        let config = InstrumentationConfig::default();
         let lines = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let head = RequestHead::collect(lines, true).with_routing(b"outbound|80||cart", b"/cart");
         let start = SpanStart {
             head: &head,
-            shape: &SpanShape::new(kind, &config, HttpSemconv::Stable),
+            shape: &SpanShape::new(kind, &config),
             routes: &RouteTable::new(&["/users/{id}".to_owned()]),
         };
         let mut values = Vec::new();
@@ -128,9 +123,10 @@ mod tests {
             (&grpc, RpcSystem, &["grpc"], "by the content type"),
             (&grpc, RpcMethod, &["shop.Cart/AddItem"], "service and method"),
             (&grpc, RpcService, &["shop.Cart"], "the service with its package"),
-            (&web, RpcMethod, &[], "gRPC-Web is another protocol"),
+            (&web, RpcMethod, &["shop.Cart/AddItem"], "gRPC-Web is gRPC too"),
             (&request, RpcSystem, &[], "no gRPC"),
             (&odd, RpcMethod, &[], "no service in the path"),
+            (&odd, RpcSystem, &["grpc"], "but gRPC it is"),
             (&request, UpstreamCluster, &["outbound|80||cart"], "what Envoy says"),
             (&request, RouteName, &["/cart"], "what Envoy says"),
         ];

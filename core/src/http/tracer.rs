@@ -13,6 +13,7 @@ use crate::attribute::Attribute;
 use crate::config::{Config, ForceKind, ResponseConfig, Role, SpanLimits, StartAttribute, TracerConfig};
 use crate::counter::{Counter, Counters};
 use crate::export::Importance;
+use crate::grpc::{GrpcCall, KnownMethods};
 use crate::header::HeaderEdit;
 use crate::header::pairs::Pairs;
 use crate::masking::{Masked, Masker};
@@ -53,6 +54,7 @@ pub struct HttpTracer {
     server: SpanShape,
     client: SpanShape,
     routes: RouteTable,
+    methods: KnownMethods,
     /// Baggage keys, and the attribute keys that they become.
     baggage: Vec<(String, String)>,
     /// What the caller is told.
@@ -147,7 +149,6 @@ impl HttpTracer {
     pub fn new(config: &Config, tracer: &TracerConfig, resource: &[Attribute]) -> Self {
         let instrumentation = &config.instrumentation;
         let sampler = Sampler::new(&tracer.sampler, resource);
-        let semconv = instrumentation.http_semconv;
         Self {
             role: config.meshspan.role,
             propagators: Propagators::new(&config.propagators),
@@ -157,10 +158,11 @@ impl HttpTracer {
             force: config.meshspan.force.as_ref().map(Force::new),
             masker: Masker::new(&config.meshspan.masking, instrumentation),
             limits: tracer.limits,
-            server: SpanShape::new(SpanKind::Server, &instrumentation.http_server, semconv),
-            client: SpanShape::new(SpanKind::Client, &instrumentation.http_client, semconv),
+            server: SpanShape::new(SpanKind::Server, instrumentation),
+            client: SpanShape::new(SpanKind::Client, instrumentation),
             routes: RouteTable::new(&config.meshspan.routes),
             response: config.meshspan.response,
+            methods: KnownMethods::new(config.meshspan.known_rpc_methods.as_deref()),
             baggage: config
                 .meshspan
                 .baggage_attributes
@@ -266,7 +268,7 @@ impl HttpTracer {
         let is_watched = self.sampler.wants_end(reason);
         if !is_recorded && self.keeper.is_none() && !is_watched {
             counters.increment(Counter::SpansNotSampled);
-            return (Exchange { ids, tracing: Tracing::NotRecorded }, edits);
+            return (Exchange { ids, tracing: Tracing::NotRecorded, grpc: None }, edits);
         }
         let needs_route = is_recorded || is_watched || self.keeper.as_ref().is_some_and(Keeper::needs_route);
         let route = if needs_route { self.routes.find(head.path_and_query().0) } else { None };
@@ -286,14 +288,14 @@ impl HttpTracer {
             sampled_by_parent: matches!(asked, Some(ParentDecision::Sampled | ParentDecision::Debug)),
             gateway: if let Plan::Gateway { server, .. } = &plan { Some(server.span_id) } else { None },
             tunnel: head.tunnel(),
-            is_grpc: head.grpc_method().is_some(),
             route,
             server,
             client,
             seen_at: now.filter(|_| self.role == Role::Gateway),
         };
+        let grpc = head.grpc().map(|request| Box::new(GrpcCall::new(&request)));
         if is_recorded {
-            return (Exchange { ids, tracing: Tracing::Recorded(Box::new(recorded)) }, edits);
+            return (Exchange { ids, tracing: Tracing::Recorded(Box::new(recorded)), grpc }, edits);
         }
         let span_id = |planned: Planned| planned.span_id;
         let pending = Pending {
@@ -305,7 +307,7 @@ impl HttpTracer {
             upstream_recorded: false,
             verdict: None,
         };
-        (Exchange { ids, tracing: Tracing::Pending(Box::new(pending)) }, edits)
+        (Exchange { ids, tracing: Tracing::Pending(Box::new(pending)), grpc }, edits)
     }
 
     /// Begins to record a span: what the request's head says is encoded at once.
@@ -448,25 +450,27 @@ impl HttpTracer {
         shared: &mut dyn SharedData,
         counters: &mut Counters,
     ) -> Exchange {
-        let Exchange { ids, tracing } = exchange;
+        let Exchange { ids, tracing, grpc } = exchange;
         let tracing = match tracing {
             Tracing::Pending(pending) => self
-                .decide_at_end(*pending, end, shared, counters)
+                .decide_at_end(*pending, grpc.as_deref(), end, shared, counters)
                 .map_or(Tracing::NotRecorded, |recorded| Tracing::Recorded(Box::new(recorded))),
             tracing => tracing,
         };
-        Exchange { ids, tracing }
+        Exchange { ids, tracing, grpc }
     }
 
     fn decide_at_end(
         &mut self,
         pending: Pending,
+        grpc: Option<&GrpcCall>,
         end: &StreamEnd<'_>,
         shared: &mut dyn SharedData,
         counters: &mut Counters,
     ) -> Option<Recorded> {
         let shape = if pending.server.is_some() { &self.server } else { &self.client };
-        let ended = Ended { upstream_recorded: pending.upstream_recorded, ..ended(shape, &pending.recorded, end) };
+        let ended =
+            Ended { upstream_recorded: pending.upstream_recorded, ..ended(shape, &pending.recorded, grpc, end) };
         let template = pending.recorded.route.as_deref().unwrap_or_default();
         self.sampler.observe(pending.reason, template.as_bytes(), ended.failed, ended.now);
         let verdict = match (&mut self.keeper, &pending.head) {
@@ -519,7 +523,7 @@ impl HttpTracer {
         emit: impl FnMut(&[u8], Importance),
     ) {
         if let Tracing::Recorded(recorded) = exchange.tracing {
-            self.finish(*recorded, end, counters, emit);
+            self.finish(*recorded, exchange.grpc.as_deref(), end, counters, emit);
         } else {
             self.handle_lost(&exchange, counters);
         }
@@ -528,6 +532,7 @@ impl HttpTracer {
     fn finish(
         &mut self,
         recorded: Recorded,
+        grpc: Option<&GrpcCall>,
         end: &StreamEnd<'_>,
         counters: &mut Counters,
         mut emit: impl FnMut(&[u8], Importance),
@@ -538,7 +543,7 @@ impl HttpTracer {
             && (self.keeper.is_some() || self.sampler.wants_end(reason))
         {
             let shape = if server.is_some() { &self.server } else { &self.client };
-            let ended = ended(shape, &recorded, end);
+            let ended = ended(shape, &recorded, grpc, end);
             let template = recorded.route.as_deref().unwrap_or_default();
             self.sampler.observe(reason, template.as_bytes(), ended.failed, ended.now);
             if let Some(keeper) = &mut self.keeper {
@@ -558,21 +563,23 @@ impl HttpTracer {
             counters.increment(Counter::SpansNotSampled);
         }
         let start = end.start.or(recorded.seen_at).unwrap_or(end.now);
+        let call = grpc.map(|call| call.facts(&end.grpc(), &mut self.methods, &self.masker));
         let mut buffer = Vec::with_capacity(2048);
         // Of the stream: a span that failed is not worth much without the one around it.
         let mut importance =
             if recorded.sampled_by_parent { Importance::SampledByParent } else { Importance::OwnTrace };
         let mut finish = |open: OpenSpan, shape: &SpanShape, parent: Option<(SpanId, bool)>, start: u64| {
             let mut attributes = open.attributes;
-            let status = shape.put_end(&recorded, end, route.as_ref(), &self.masker, &mut attributes);
+            let status = shape.put_end(&recorded, call.as_ref(), end, route.as_ref(), &self.masker, &mut attributes);
             self.put_reason(open.why, &mut attributes);
             counters.increment(Counter::SpansStarted);
             counters.add(Counter::AttributesDropped, u64::from(attributes.dropped()));
             counters.add(Counter::AttributesTruncated, u64::from(attributes.truncated()));
             let method = Masked::configured(&open.method);
-            let name = match &route {
-                Some(route) => Masked::concat(&[&method, const { &Masked::literal(" ") }, route]),
-                None => method,
+            let name = match (&call, &route) {
+                (Some(call), _) => call.span_name(),
+                (None, Some(route)) => Masked::concat(&[&method, const { &Masked::literal(" ") }, route]),
+                (None, None) => method,
             };
             // The request's header keeps all of it: that is between others.
             let trace_state = open.trace_state.as_deref().unwrap_or(&recorded.trace_state);
@@ -707,9 +714,12 @@ impl HttpTracer {
 }
 
 /// What `keep` looks at.
-fn ended<'a>(shape: &SpanShape, recorded: &'a Recorded, end: &'a StreamEnd<'_>) -> Ended<'a> {
+fn ended<'a>(shape: &SpanShape, recorded: &'a Recorded, grpc: Option<&GrpcCall>, end: &'a StreamEnd<'_>) -> Ended<'a> {
     Ended {
-        failed: shape.failed(end, recorded.tunnel),
+        failed: match grpc {
+            Some(call) => call.outcome(&end.grpc()).failed(shape.kind()),
+            None => shape.failed(end, recorded.tunnel),
+        },
         duration: end.duration.filter(|_| !end.is_tunnel(recorded.tunnel)),
         route: recorded.route.as_ref().map_or(end.route_name, |template| template.as_bytes()),
         upstream_recorded: false,

@@ -6,6 +6,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::harness::*;
 use crate::counter::{Counter, Series};
+use crate::grpc::GrpcStatus;
 use crate::http::{RequestHead, ResponseFlags, StreamEnd, TrafficDirection};
 use crate::sampling::SamplerKind;
 use crate::shared_data::Alone;
@@ -24,7 +25,8 @@ fn took(ms: u64, code: u64) -> StreamEnd<'static> {
 fn what_failed_or_was_slow_is_exported() {
     let keep = r#"{"errors": true, "slower_than": 500}"#;
     let flagged = StreamEnd { response_flags: ResponseFlags(UF), ..ended(None) };
-    let grpc = |status| StreamEnd { grpc_status: Some(status), ..ended(200) };
+    let grpc = |code| StreamEnd { grpc_status: GrpcStatus::from_code(code), ..ended(200) };
+    let call = with(&get(), &[("content-type", Some("application/grpc"))]);
     let tunnel = StreamEnd { duration: Some(3_600_000 * MS), ..ended(101) };
     let upgrade = with(&get(), &[("upgrade", Some("websocket"))]);
     let table: &[(&str, &Lines<'_>, StreamEnd<'_>, Option<&str>, &str)] = &[
@@ -35,10 +37,11 @@ fn what_failed_or_was_slow_is_exported() {
         ("gateway", &get(), took(10, 404), None, "a gateway is a server first"),
         ("server", &get(), flagged, Some("errors"), "no response"),
         ("server", &get(), ended(None), Some("errors"), "no response, and nobody says why"),
-        ("server", &get(), grpc(13), Some("errors"), "gRPC: internal"),
-        ("server", &get(), grpc(5), None, "gRPC: not found is the client's doing"),
-        ("client", &get(), grpc(5), Some("errors"), "gRPC: a client span fails with any status but OK"),
-        ("client", &get(), grpc(0), None, "gRPC: OK"),
+        ("server", &call, grpc(13), Some("errors"), "gRPC: internal"),
+        ("server", &call, grpc(5), None, "gRPC: not found is the client's doing"),
+        ("client", &call, grpc(5), Some("errors"), "gRPC: a client span fails with any status but OK"),
+        ("client", &call, grpc(0), None, "gRPC: OK"),
+        ("server", &get(), grpc(13), None, "a header that means nothing outside gRPC"),
         ("server", &get(), took(501, 200), Some("slower_than"), "slow"),
         ("server", &get(), took(500, 200), None, "not slower"),
         ("server", &get(), took(501, 500), Some("errors"), "both: the error is told"),

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::harness::*;
 use crate::counter::Counter;
 use crate::export::{DispatchError, DropReason, ExportResponse, ExporterStats};
+use crate::grpc::{GrpcMethod, GrpcStatus};
 use crate::header::HeaderLine;
 use crate::http::{RequestHead, ResponseFlags, StreamEnd, TrafficDirection};
 use crate::plugin::Plugin;
@@ -36,6 +37,7 @@ const NAMES: &[&str] = &[
     "x-captured",
     "authorization",
     "content-type",
+    "grpc-timeout",
     "x-envoy-force-trace",
     "x-envoy-internal",
 ];
@@ -126,6 +128,9 @@ fn some_value() -> impl Strategy<Value = Vec<u8>> {
         "a=1,b=2",
         "ot=th:8;rv:ffffffffffffff,a=1",
         "application/grpc",
+        "application/grpc-web-text",
+        "/shop.Cart/Get",
+        "10m",
         "true",
     ]);
     prop_oneof![
@@ -200,7 +205,7 @@ impl End {
             response_size: response,
             response_code: code,
             response_code_details: details,
-            grpc_status: attempt_count,
+            grpc_status: attempt_count.and_then(|count| GrpcStatus::from_code(u8::try_from(count).ok()?)),
             response_flags: ResponseFlags(self.flags),
             first_byte_ms,
             upstream_duration,
@@ -247,7 +252,8 @@ fn answer(plugin: &mut Plugin, id: crate::plugin::ExportId, answer: Answer) {
 fn check_span(span: &Span, setup_role_kinds: &[i32]) {
     assert!(setup_role_kinds.contains(&span.kind), "{span:?}");
     let (method, route) = span.name.split_once(' ').map_or((&*span.name, None), |(method, rest)| (method, Some(rest)));
-    assert!(METHODS.contains(&method), "{:?}", span.name);
+    let is_call = span.name == "grpc" || GrpcMethod::parse(span.name.as_bytes()).is_some();
+    assert!(METHODS.contains(&method) || is_call, "{:?}", span.name);
     let templates = || ROUTES.iter().chain(&["/users/{id}"]);
     assert!(route.is_none_or(|route| templates().any(|template| *template == route)), "{:?}", span.name);
     let read = attributes(span);

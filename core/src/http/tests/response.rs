@@ -7,7 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::harness::*;
 use crate::counter::Counter;
 use crate::header::{HeaderEdit, HeaderLine};
-use crate::http::{RequestHead, ResponseHead, ResponseNeeds, StreamEnd, TrafficDirection};
+use crate::http::{RequestHead, ResponseFlags, ResponseHead, ResponseNeeds, StreamEnd, TrafficDirection};
 use crate::plugin::Plugin;
 use crate::shared_data::Alone;
 
@@ -85,12 +85,12 @@ fn the_flag_says_whether_the_stream_is_recorded() {
     let setup = Setup::new("server").sampler(OFF).meshspan(r#""response": {"traceresponse": true}"#).meshspan(keep);
     let mut plugin = setup.plugin();
     let slow = StreamEnd { duration: Some(200 * MS), ..ended(200) };
-    let grpc = StreamEnd { grpc_status: Some(13), ..ended(200) };
+    let cut = StreamEnd { response_flags: ResponseFlags(1 << 4), ..ended(200) };
     let table = [
         (status(200), ended(200), '2', 0, "not recorded"),
         (status(503), ended(503), '3', 1, "failed, as its head says"),
         (ResponseHead::default(), ended(200), '2', 0, "no status: no failure yet"),
-        (status(200), grpc, '2', 1, "failed, which only the end tells: the caller does not learn it"),
+        (status(200), cut, '2', 1, "failed, which only the end tells: the caller does not learn it"),
         (status(503), ended(503), '2', 0, "failed, over the budget: and so it stays"),
         (status(200), slow, '2', 0, "slow, over the budget"),
     ];
