@@ -46,6 +46,12 @@ counters! {
     SamplingRemoteMalformed => "meshspan_sampling_remote_malformed_total",
     /// `traceresponse` headers of upstreams that could not be read.
     TraceResponseMalformed => "meshspan_traceresponse_malformed_total",
+    /// Decisions of a remote sampler about operations that have no lower bound, because there are too many operations.
+    SamplingRemoteOperationsOverLimit => "meshspan_sampling_remote_operations_over_limit_total",
+    /// Decisions by the randomness of a caller's trace id that nobody says is random.
+    SamplingPresumedRandom => "meshspan_sampling_presumed_random_total",
+    /// Decisions of `trace_id_ratio_based` about traces that callers began.
+    SamplingRatioBelowParent => "meshspan_sampling_ratio_below_parent_total",
     /// Recorded spans whose stream went away without a log callback.
     SpansDroppedNoLog => "meshspan_spans_dropped_no_log_total",
     /// Attributes left out because a span was at its limit.

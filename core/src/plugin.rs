@@ -272,6 +272,13 @@ impl Plugin {
         self.loud_enough(Some(LogDraft { level, words, quoted: String::new() }))
     }
 
+    /// The next thing about the sampler's decisions that the operator is to be told. Call at each tick until `None`.
+    pub fn next_doubt(&mut self, shared: &mut dyn SharedData) -> Option<LogLine> {
+        let doubt = self.tracer.as_mut()?.next_doubt(shared)?;
+        let words = doubt.text().to_owned();
+        self.loud_enough(Some(LogDraft { level: LogLevel::Warn, words, quoted: String::new() }))
+    }
+
     /// A request could not be sent.
     pub fn handle_dispatch_error(&mut self, id: ExportId, error: DispatchError, now: u64) -> Option<LogLine> {
         let line = self.processors.get_mut(id.processor)?.handle_dispatch_error(id.request, error, now);

@@ -373,6 +373,7 @@ impl Root {
         }
         self.export();
         self.ask_samplers();
+        self.tell_doubts();
         self.flush_counters();
         self.keep_ledger();
         if let Some(ticks) = &mut self.going {
@@ -416,6 +417,14 @@ impl Root {
                 Ok(token) => self.questions.push((token, id)),
                 Err(_) => write(plugin.handle_sampling_response(id, None, now, &mut HostData)),
             }
+        }
+    }
+
+    /// Says what is to be doubted of the sampler's decisions.
+    fn tell_doubts(&mut self) {
+        let Some(plugin) = &mut self.plugin else { return };
+        while let Some(line) = plugin.next_doubt(&mut HostData) {
+            write(Some(line));
         }
     }
 

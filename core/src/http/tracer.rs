@@ -22,8 +22,8 @@ use crate::propagation::{
     TraceState,
 };
 use crate::sampling::{
-    Change, Decision, Ended, Force, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, Plea, ReasonId,
-    RemoteSampler, Sampler, SamplerKind, SamplingInput, Verdict,
+    Change, Decision, Doubt, Doubts, Ended, Force, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, Plea,
+    ReasonId, RemoteSampler, Sampler, SamplerKind, SamplingInput, Verdict,
 };
 use crate::semconv;
 use crate::shared_data::SharedData;
@@ -47,6 +47,8 @@ pub struct HttpTracer {
     role: Role,
     propagators: Propagators,
     sampler: Sampler,
+    /// What an operator is to be told of the sampler's decisions.
+    doubts: Doubts,
     keeper: Option<Keeper>,
     force: Option<Force>,
     masker: Masker,
@@ -154,6 +156,7 @@ impl HttpTracer {
             propagators: Propagators::new(&config.propagators),
             asked: Asked::by(&sampler),
             sampler,
+            doubts: Doubts::default(),
             keeper: config.meshspan.keep.as_ref().map(Keeper::new),
             force: config.meshspan.force.as_ref().map(Force::new),
             masker: Masker::new(&config.meshspan.masking, instrumentation),
@@ -237,15 +240,21 @@ impl HttpTracer {
             self.plan(start, head, direction, shared, ids)
         };
         let innermost = plan.innermost();
+        let random = parent.is_none_or(|parent| parent.random);
         for planned in [plan.server(), plan.client()].into_iter().flatten() {
-            if let Some(reason) = self.sampler.reason(planned.decision.reason) {
-                counters.increment_decision(reason.sampler, planned.decision.sampled);
+            let Some(kind) = self.sampler.reason(planned.decision.reason).map(|reason| reason.sampler) else {
+                continue;
+            };
+            counters.increment_decision(kind, planned.decision.sampled);
+            if let Some(doubt) = self.sampler.doubt(kind, from, random || sampling.randomness.is_some()) {
+                counters.increment(doubt.counter());
+                self.doubts.raise(doubt);
             }
         }
+        counters.add(Counter::SamplingRemoteOperationsOverLimit, self.sampler.take_turned_away());
 
         let sampled = innermost.decision.sampled;
         let change = sampling.with_threshold(innermost.decision.threshold);
-        let random = parent.is_none_or(|parent| parent.random);
         let mut edits = Vec::new();
         let outgoing = OutgoingContext {
             trace_id,
@@ -335,6 +344,11 @@ impl HttpTracer {
     /// Whether any sampler is told from outside what to do.
     pub fn has_remote_samplers(&self) -> bool {
         !self.sampler.remotes.is_empty()
+    }
+
+    /// The next thing about the sampler's decisions that an operator is to be told.
+    pub fn next_doubt(&mut self, shared: &mut dyn SharedData) -> Option<Doubt> {
+        self.doubts.next_untold(shared)
     }
 
     /// Samplers that are told from outside what to do.

@@ -407,3 +407,72 @@ fn a_remote_sampler_is_told_and_tells() {
     assert_eq!(plugin.counters.pending(Counter::SamplingRemoteFailed), 1);
     assert_eq!(plugin.counters.pending(Counter::SamplingRemoteMalformed), 2);
 }
+
+/// Decisions that a caller's trace id may not bear: counted each time, and told once.
+#[test]
+fn what_is_to_be_doubted_is_counted_and_told_once() {
+    const PROBABILITY: &str = r#"{"probability/development": {"ratio": 0.5}}"#;
+    const FOLLOWING: &str = r#"{"parent_based": {"root": {"probability/development": {"ratio": 0.5}}}}"#;
+    const RATIO: &str = r#"{"trace_id_ratio_based": {"ratio": 0.5}}"#;
+    const RATIO_AT_ROOT: &str = r#"{"parent_based": {"root": {"trace_id_ratio_based": {"ratio": 0.5}}}}"#;
+    const W3C: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const RANDOM: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
+    const B3: &str = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+    /// Role, sampler, headers, decisions by presumed randomness and by a ratio below a parent, and what it is about.
+    type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)], (u64, u64), &'static str);
+    let table: &[Case] = &[
+        ("server", PROBABILITY, &[("traceparent", W3C)], (1, 0), "nobody says that the id is random"),
+        ("server", PROBABILITY, &[("traceparent", RANDOM)], (0, 0), "the flag says so"),
+        (
+            "server",
+            PROBABILITY,
+            &[("traceparent", W3C), ("tracestate", "ot=rv:6e6d1a75832a2f")],
+            (0, 0),
+            "explicit randomness",
+        ),
+        ("server", PROBABILITY, &[("traceparent", W3C), ("tracestate", "ot=rv:12")], (1, 0), "that cannot be read"),
+        ("server", PROBABILITY, &[], (0, 0), "an id that is made here"),
+        ("gateway", PROBABILITY, &[("traceparent", W3C)], (2, 0), "two decisions"),
+        ("server", FOLLOWING, &[("traceparent", W3C)], (0, 0), "followed"),
+        ("server", FOLLOWING, &[("b3", B3)], (1, 0), "a caller that left it open, with ids that nobody calls random"),
+        ("server", RATIO, &[("traceparent", RANDOM)], (0, 1), "a ratio below a caller"),
+        ("server", RATIO, &[], (0, 0), "a ratio at the root"),
+        ("server", RATIO_AT_ROOT, &[("traceparent", W3C)], (0, 0), "followed"),
+    ];
+    for (role, sampler, lines, (presumed, ratio), why) in table {
+        let mut plugin = Setup::new(role).propagators("tracecontext,b3").sampler(sampler).plugin();
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        for round in 1..=2 {
+            let counters = trace_with(&mut plugin, TrafficDirection::Inbound, &lines, &ended(200)).counters;
+            let counted = |counter| counters.pending(counter);
+            assert_eq!(
+                (counted(Counter::SamplingPresumedRandom), counted(Counter::SamplingRatioBelowParent)),
+                (round * presumed, round * ratio),
+                "{role}, {sampler}: {why}"
+            );
+            let told: Vec<_> = core::iter::from_fn(|| plugin.next_doubt(&mut Alone)).collect();
+            assert_eq!(told.len(), usize::from(presumed + ratio > 0 && round == 1), "{why}: {told:?}");
+            assert!(told.iter().all(|line| line.level == LogLevel::Warn), "{told:?}");
+        }
+    }
+}
+
+#[test]
+fn operations_beyond_the_limit_are_counted() {
+    let mut plugin = Setup::new("server").sampler(REMOTE).plugin();
+    let strategy = br#"{"operationSampling":{"defaultSamplingProbability":0,"defaultLowerBoundTracesPerSecond":1,
+        "perOperationStrategies":[]}}"#;
+    let (id, _) = plugin.poll_sampling(START, &mut Alone).expect("a question");
+    assert_eq!(plugin.handle_sampling_response(id, Some((200, strategy)), START, &mut Alone), None);
+    let mut recorded = 0;
+    for number in 0..2_010 {
+        let path = format!("/shop.Cart/{number}");
+        let lines = [(":method", "POST"), (":path", &path), ("content-type", "application/grpc")];
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let head = RequestHead::collect(lines.iter().copied(), false);
+        let (exchange, _) = plugin.handle_request_headers(&head, TrafficDirection::Inbound, Some(START)).unwrap();
+        recorded += u64::from(exchange.is_recorded());
+    }
+    assert_eq!(recorded, 2_000, "each of the first ones has a trace a second of its own");
+    assert_eq!(plugin.counters.pending(Counter::SamplingRemoteOperationsOverLimit), 10);
+}

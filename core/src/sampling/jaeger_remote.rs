@@ -5,13 +5,12 @@
 //! there is a new answer. An answer that fails or cannot be read changes nothing: the last good one counts on, and the
 //! next question comes an interval later.
 
-use std::collections::BTreeMap;
-
 use super::SamplingInput;
+use super::operations::{LowerBounds, Operations, limiter};
 use super::rate_limiter::RateLimiter;
-use super::strategy::{PerOperation, Strategy, StrategyError};
+use super::strategy::{Strategy, StrategyError};
 use super::threshold::Threshold;
-use crate::config::{JaegerRemoteConfig, StartAttribute};
+use crate::config::JaegerRemoteConfig;
 use crate::shared_data::{Outcome, SharedData, update};
 
 /// What the host is asked to send: an HTTP GET to a cluster.
@@ -57,6 +56,8 @@ pub struct RemoteSampler {
     url: String,
     /// What was told, and what it came to.
     told: Option<(Strategy, Told)>,
+    /// Of operations that were not named.
+    lower_bounds: LowerBounds,
 }
 
 /// A strategy, ready to decide.
@@ -64,18 +65,7 @@ pub struct RemoteSampler {
 enum Told {
     Share(Option<Threshold>),
     Rate(Option<RateLimiter>),
-    /// Those that are not named share one rate.
-    Operations {
-        default: Operation,
-        named: BTreeMap<String, Operation>,
-    },
-}
-
-/// One operation: its share, and the rate that it has in any case.
-#[derive(Clone, Debug, PartialEq)]
-struct Operation {
-    share: Option<Threshold>,
-    lower_bound: Option<RateLimiter>,
+    Operations(Operations),
 }
 
 impl RemoteSampler {
@@ -91,8 +81,10 @@ impl RemoteSampler {
             (":scheme", endpoint.scheme),
             ("accept", "application/json"),
         ];
+        let key = format!("meshspan.jaeger_remote.{}.{path}", endpoint.authority);
         Self {
-            key: format!("meshspan.jaeger_remote.{}.{path}", endpoint.authority),
+            lower_bounds: LowerBounds::new(key.clone()),
+            key,
             request: SamplingRequest {
                 cluster: endpoint.cluster.clone(),
                 headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -186,20 +178,11 @@ impl RemoteSampler {
         if self.told.as_ref().is_some_and(|(known, _)| *known == strategy) {
             return;
         }
-        let rate = |rate: f64, what: &str| {
-            let key = format!("{}.{rate}.{what}", self.key);
-            (rate > 0.0).then(|| RateLimiter::new(key, rate, rate.max(1.0)))
-        };
         let told = match &strategy {
             Strategy::Probabilistic(share) => Told::Share(Threshold::from_probability(*share)),
-            Strategy::RateLimiting(limit) => Told::Rate(rate(*limit, "")),
-            Strategy::PerOperation(PerOperation { default, lower_bound, operations }) => {
-                let operation = |name: &str, share| Operation {
-                    share: Threshold::from_probability(share),
-                    lower_bound: rate(*lower_bound, name),
-                };
-                let named = operations.iter().map(|(name, share)| (name.clone(), operation(name, *share))).collect();
-                Told::Operations { default: operation("", *default), named }
+            Strategy::RateLimiting(rate) => Told::Rate(limiter(format!("{}.rate", self.key), *rate)),
+            Strategy::PerOperation(strategy) => {
+                Told::Operations(Operations::new(strategy, &self.key, &mut self.lower_bounds))
             }
         };
         self.told = Some((strategy, told));
@@ -211,49 +194,27 @@ impl RemoteSampler {
         input: &SamplingInput<'_>,
         shared: &mut dyn SharedData,
     ) -> Option<(bool, Option<Threshold>)> {
-        let by_share = |share: Option<Threshold>| share.filter(|share| share.samples(input.randomness()));
         let (_, told) = self.told.as_mut()?;
         Some(match told {
             Told::Share(share) => {
-                let threshold = by_share(*share);
+                let threshold = share.filter(|share| share.samples(input.randomness()));
                 (threshold.is_some(), threshold)
             }
             Told::Rate(limiter) => (limiter.as_mut().is_some_and(|limiter| limiter.take(input.now, shared)), None),
-            Told::Operations { default, named } => {
-                let name = operation(named, input);
-                let operation = name.and_then(|name| named.get_mut(&name)).unwrap_or(default);
-                // What the share samples uses the rate up, too: the bound is on both together.
-                let bound = operation.lower_bound.as_mut().is_some_and(|limiter| limiter.take(input.now, shared));
-                let threshold = by_share(operation.share);
-                (bound || threshold.is_some(), threshold)
-            }
+            Told::Operations(operations) => operations.decide(input, &mut self.lower_bounds, shared),
         })
     }
-}
 
-/// The name by which an operation is told: the span's name, as far as it is known at its start (method and route); the
-/// route, the gRPC method or the path alone.
-fn operation(named: &BTreeMap<String, Operation>, input: &SamplingInput<'_>) -> Option<String> {
-    let text = |attribute: &StartAttribute| {
-        let mut text = None;
-        input.attributes.any(attribute, &mut |value| {
-            text = core::str::from_utf8(value).ok().map(str::to_owned);
-            true
-        });
-        text
-    };
-    let route = text(&StartAttribute::Route);
-    let method =
-        text(&StartAttribute::Method).map(|method| if method == "_OTHER" { "HTTP".to_owned() } else { method });
-    let name = method.map(|method| match &route {
-        Some(route) => format!("{method} {route}"),
-        None => method,
-    });
-    let known = |name: &String| named.contains_key(name);
-    name.filter(known)
-        .or_else(|| route.filter(known))
-        .or_else(|| text(&StartAttribute::RpcMethod).filter(known))
-        .or_else(|| text(&StartAttribute::Path).filter(known))
+    /// How many decisions about operations that no answer names were made without a lower bound since the last time,
+    /// because there were too many such operations.
+    pub fn take_turned_away(&mut self) -> u64 {
+        self.lower_bounds.take_turned_away()
+    }
+
+    /// Whether it decides by a trace's randomness.
+    pub(super) fn goes_by_share(&self) -> bool {
+        matches!(self.told, Some((_, Told::Share(_) | Told::Operations(_))))
+    }
 }
 
 /// What the workers share.
@@ -312,7 +273,7 @@ mod tests {
     use super::super::Parent;
     use super::super::tests::{Attributes, NO_ATTRIBUTES, input};
     use super::*;
-    use crate::config::{Endpoint, SamplerConfig};
+    use crate::config::{Endpoint, SamplerConfig, StartAttribute};
     use crate::shared_data::Alone;
     use crate::shared_data::testing::Store;
 
@@ -436,7 +397,8 @@ mod tests {
             ),
             (&[(Method, "GET"), (Path, "/healthz")], [true, false], "a path, and a bound of its own"),
             (&[(Method, "POST"), (RpcMethod, "shop.Cart/AddItem")], [true, true], "a gRPC method"),
-            (&[(Method, "GET"), (Path, "/unknown")], [false, false], "the default's bound is used up"),
+            (&[(Method, "PUT"), (Route, "/carts/{id}")], [true, false], "another that is not named, and a bound"),
+            (&[(Method, "PUT"), (Route, "/carts/{id}"), (Path, "/1")], [false, false], "the same again"),
         ];
         let mut worker = remote("a");
         worker.handle_response(Some((200, PER_OPERATION)), NOW, &mut Alone).unwrap();
@@ -445,7 +407,8 @@ mod tests {
             assert_eq!(decided, *expected, "{why}");
         }
         let input = SamplingInput { now: NOW, ..input(1 << 55, Parent::None, "", &NO_ATTRIBUTES) };
-        assert_eq!(worker.decide(&input, &mut Alone), Some((false, None)));
+        let decided = [0, 1].map(|_| worker.decide(&input, &mut Alone));
+        assert_eq!(decided, [Some((true, None)), Some((false, None))], "of which nothing is known");
         // The same again changes nothing: no new tokens.
         worker.handle_response(Some((200, PER_OPERATION)), NOW, &mut Alone).unwrap();
         assert_eq!(decide(&mut worker, &[(Method, "GET"), (Path, "/healthz")]), Some(false));

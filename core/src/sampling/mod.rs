@@ -7,10 +7,12 @@
 mod adaptive;
 mod composite;
 mod control;
+mod doubt;
 mod force;
 mod jaeger_remote;
 mod keep;
 mod latency;
+mod operations;
 mod otel_trace_state;
 mod parent_based;
 mod pattern;
@@ -26,6 +28,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
+pub use doubt::{Doubt, Doubts};
 pub use force::{Force, Plea};
 pub use jaeger_remote::{RemoteError, RemoteSampler, SamplingRequest};
 pub use keep::{Ended, KeepReason, Keeper, Verdict};
@@ -179,6 +182,12 @@ impl Sampler {
                 shared,
             },
         )
+    }
+
+    /// How many decisions of remote samplers were made without a lower bound since the last time, because there were too
+    /// many operations.
+    pub fn take_turned_away(&mut self) -> u64 {
+        self.remotes.iter_mut().fold(0, |sum, remote| sum.saturating_add(remote.take_turned_away()))
     }
 
     /// Whether decisions need the time: only where a rate is kept.

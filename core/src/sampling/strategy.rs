@@ -55,7 +55,7 @@ impl core::fmt::Display for StrategyError {
 }
 
 /// How many operations an answer may have. Jaeger's own clients take 2000 at most.
-const MOST_OPERATIONS: usize = 2_000;
+pub(super) const MOST_OPERATIONS: usize = 2_000;
 
 impl Strategy {
     /// Reads an answer.
