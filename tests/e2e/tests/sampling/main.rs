@@ -2,6 +2,7 @@
 //! trace, rules, and what Jaeger says. Where they fit, the configurations are the files of `examples/sampling`.
 
 mod adaptive;
+mod doubt;
 mod force;
 mod gateway;
 mod identity;

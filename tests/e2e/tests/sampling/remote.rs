@@ -267,3 +267,72 @@ fn the_last_good_strategy_counts_on_whatever_comes() {
         mesh.stop();
     });
 }
+
+/// Operations that the answer does not name have a lower bound each, as many as there is room for.
+#[test]
+fn operations_without_a_name_have_bounds_of_their_own() {
+    /// As Jaeger's own clients have it.
+    const MOST: usize = 2_000;
+    const TOO_MANY: usize = 50;
+    const OVER_LIMIT: &str = "meshspan_sampling_remote_operations_over_limit_total";
+    // One a minute and operation, at once: never a second one here.
+    let answer = json!({"strategyType": "PROBABILISTIC", "operationSampling": {
+        "defaultSamplingProbability": 0,
+        "defaultLowerBoundTracesPerSecond": 0.0167,
+        "perOperationStrategies": [{"operation": "/quiet", "probabilisticSampling": {"samplingRate": 0}}],
+    }});
+    each_envoy(&[WORKERS], |envoy, _| {
+        let script = Script::new(&answer.to_string());
+        let service = script.service();
+        let change = |config: EnvoyConfig| config.add_cluster("jaeger", service.address(), false);
+        let mesh = start(envoy, &[("remote", remote("shop", 0))], change);
+        // When one of the workers' own first requests is sampled, that worker follows; both do when four in a row were
+        // asked of them, each under another name.
+        let mut streams = 0;
+        let grpc = |name: &str| Request::new("POST", name).header("content-type", "application/grpc").body([0; 5]);
+        let mut names = 0;
+        let follows = wait::until(2 * DEADLINE, "workers that follow the answer", || {
+            let mut connections = connections_to_all_workers(&mesh, "remote");
+            let sampled = connections.iter_mut().all(|connection| {
+                names += 1;
+                streams += 1;
+                let response = connection.request(&grpc(&format!("/warm.Up/{names}"))).unwrap().json().unwrap();
+                let headers = response["headers"].as_array().unwrap();
+                let traceparent = headers.iter().find(|header| header[0] == "traceparent").unwrap();
+                traceparent[1].as_str().unwrap().ends_with('3')
+            });
+            sampled.then_some(())
+        });
+        follows.unwrap();
+
+        // Twice each, on any worker: the first one is sampled.
+        let twice: Vec<Request> =
+            ["/orders/1", "/orders/2", "/other", "/another"].iter().map(|path| Request::get(path)).collect();
+        let quiet = [Request::get("/quiet"), Request::get("/quiet")];
+        for request in twice.iter().chain(&quiet).chain(&[grpc("/shop.Cart/Add"), grpc("/shop.Cart/Add")]) {
+            mesh.send("remote", request);
+            streams += 1;
+        }
+        let spans = mesh.receiver.wait_for(DEADLINE, |spans| {
+            let of: Vec<_> = spans.iter().filter_map(|span| span.text("url.path")).collect();
+            ["/orders/1", "/other", "/quiet", "/shop.Cart/Add"].iter().all(|path| of.contains(path)).then_some(())
+        });
+        spans.unwrap_or_else(|error| panic!("{error:#}; {:#?}", mesh.counters()));
+        assert_eq!(mesh.counter(OVER_LIMIT), 0);
+
+        // More names than there is room for, all of one worker: on one connection.
+        let many: Vec<Request> = (0..MOST + TOO_MANY).map(|number| grpc(&format!("/made.Up/{number}"))).collect();
+        send_all(mesh.envoy.address("remote").unwrap(), &many, 1);
+        streams += many.len() as u64;
+        let (spans, decisions) = settled(&mesh, streams);
+        let of = |begin: &str| spans.iter().filter(|span| span.text("url.path").unwrap().starts_with(begin)).count();
+        assert_eq!([of("/orders/"), of("/other"), of("/another"), of("/quiet"), of("/shop.Cart/Add")], [1, 1, 0, 1, 1]);
+        let (sampled, over) = (of("/made.Up/"), mesh.counter(OVER_LIMIT));
+        assert_eq!(sampled as u64 + over, many.len() as u64, "each has its own, or is counted");
+        // The worker knew some names before; `/another` is `/other`'s operation, GET.
+        assert!((MOST - 20 - names..=MOST).contains(&sampled), "{sampled} of {MOST}");
+        assert!(over >= TOO_MANY as u64, "{over}");
+        assert_eq!(decisions["jaeger_remote"].0, spans.len() as u64);
+        mesh.stop();
+    });
+}
