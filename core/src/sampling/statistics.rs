@@ -52,6 +52,52 @@ fn shares_are_what_was_asked_for() {
     }
 }
 
+/// Shares that are chosen by load or told by Jaeger are kept by the same rule: trace for trace what `probability` samples.
+#[test]
+fn chosen_and_told_shares_are_shares_like_others() {
+    use crate::shared_data::Alone;
+    const JAEGER: &str = r#"{"jaeger_remote/development": {"endpoint": "http://jaeger:5778",
+        "initial_sampler": {"always_off": {}}}}"#;
+    for ratio in [1.0 / 3.0, 0.001] {
+        let adaptive = format!(
+            r#"{{"adaptive": {{"traces_per_second": 1, "max_traces_per_second": 1000000, "floor": {ratio}, "ceiling": {ratio}}}}}"#
+        );
+        let told = |answer: &str| {
+            let mut sampler = sampler(JAEGER, &[]);
+            sampler.remotes[0].handle_response(Some((200, answer.as_bytes())), 1, &mut Alone).unwrap();
+            sampler
+        };
+        let all = format!(r#"{{"strategyType":0,"probabilisticSampling":{{"samplingRate":{ratio}}}}}"#);
+        let each = format!(
+            r#"{{"operationSampling":{{"defaultSamplingProbability":0,"defaultLowerBoundTracesPerSecond":0,
+                "perOperationStrategies":[{{"operation":"/0","probabilisticSampling":{{"samplingRate":{ratio}}}}}]}}}}"#
+        );
+        let rest = format!(
+            r#"{{"operationSampling":{{"defaultSamplingProbability":{ratio},"defaultLowerBoundTracesPerSecond":0,
+                "perOperationStrategies":[{{"operation":"/1","probabilisticSampling":{{"samplingRate":0}}}}]}}}}"#
+        );
+        let samplers = [
+            ("adaptive", sampler(&adaptive, &[])),
+            ("jaeger_remote", told(&all)),
+            ("jaeger_remote, an operation", told(&each)),
+            ("jaeger_remote, an operation without a name", told(&rest)),
+        ];
+        let share = Threshold::from_probability(ratio).unwrap();
+        let attributes = Attributes(&[(StartAttribute::Path, "/0")]);
+        for (what, mut sampler) in samplers {
+            let mut hits = 0;
+            for id in ids() {
+                let input = input(id, Parent::None, "", &attributes);
+                let decision = sampler.ask(&input);
+                let expected = Some(share).filter(|share| share.samples(input.randomness()));
+                assert_eq!((decision.sampled, decision.threshold), (expected.is_some(), expected), "{what}: {id:x}");
+                hits += u32::from(decision.sampled);
+            }
+            assert_binomial(hits, share.probability(), &format!("{what} {ratio}"));
+        }
+    }
+}
+
 /// Rules that sample parts of the traffic at different rates add up as well.
 #[test]
 fn adjusted_counts_of_rules_sum_to_the_truth() {
@@ -77,13 +123,17 @@ fn adjusted_counts_of_rules_sum_to_the_truth() {
 #[test]
 fn sampled_traces_are_spread_evenly() {
     const BUCKETS: usize = 256;
-    let mut sampler = sampler(r#"{"probability/development": {"ratio": 0.1}}"#, &[]);
-    let (mut high, mut low) = ([0_u32; BUCKETS], [0_u32; BUCKETS]);
-    for id in ids().filter(|id| sampler.ask(&input(*id, Parent::None, "", &NO_ATTRIBUTES)).sampled) {
-        high[usize::try_from(id >> 120).unwrap()] += 1;
-        low[usize::try_from(id & 0xff).unwrap()] += 1;
+    let mut buckets = Vec::new();
+    for name in ["probability/development", "trace_id_ratio_based"] {
+        let mut sampler = sampler(&format!(r#"{{"{name}": {{"ratio": 0.1}}}}"#), &[]);
+        let (mut high, mut low) = ([0_u32; BUCKETS], [0_u32; BUCKETS]);
+        for id in ids().filter(|id| sampler.ask(&input(*id, Parent::None, "", &NO_ATTRIBUTES)).sampled) {
+            high[usize::try_from(id >> 120).unwrap()] += 1;
+            low[usize::try_from(id & 0xff).unwrap()] += 1;
+        }
+        buckets.extend([high, low]);
     }
-    for buckets in [high, low] {
+    for buckets in buckets {
         let total: u32 = buckets.iter().sum();
         let expected = f64::from(total) / f64::from(u32::try_from(BUCKETS).unwrap());
         let chi_square: f64 = buckets.iter().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
