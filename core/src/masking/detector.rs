@@ -108,6 +108,11 @@ impl Detectors {
         self.0 & other.0 != 0
     }
 
+    /// Whether `detector` is in it and no other.
+    pub(super) const fn is_only(self, detector: Detector) -> bool {
+        self.0 & (PERCENT_ENCODING - 1) == 1 << detector as u32
+    }
+
     /// Those that are in both.
     pub(super) const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)

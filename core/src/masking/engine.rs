@@ -13,14 +13,40 @@ use super::stand_in::REDACTED;
 /// beside it, look like another one.
 const ROUNDS: usize = 4;
 
+/// The detectors whose triggers stand in a text, for each way in which it is read.
+struct Readings {
+    /// By how many times it is percent-decoded.
+    triggers: [Detectors; DEEPEST as usize + 1],
+    /// The last that says something else than the ones before.
+    deepest: u8,
+}
+
+impl Readings {
+    /// Of a text in whose bytes these triggers stand.
+    fn new(text: &str, triggers: Detectors) -> Self {
+        let plain =
+            if triggers.has_other_characters() { triggered_in(Cursor::new(text.as_bytes(), 0)) } else { triggers };
+        let mut readings = Self { triggers: [plain; DEEPEST as usize + 1], deepest: 0 };
+        let mut last = triggers;
+        for (level, slot) in (0..).zip(&mut readings.triggers).skip(1) {
+            if !last.is_percent_encoded() {
+                break;
+            }
+            last = triggered_in(Cursor::new(text.as_bytes(), level));
+            *slot = last;
+            readings.deepest = level;
+        }
+        readings
+    }
+
+    fn of(&self, level: u8) -> Detectors {
+        self.triggers.get(usize::from(level)).copied().unwrap_or_default()
+    }
+}
+
 /// How deep a text is percent-encoded: the levels that say something else than the ones before.
 pub(super) fn depth(text: &str, triggers: Detectors) -> u8 {
-    let (mut level, mut triggers) = (0, triggers);
-    while triggers.is_percent_encoded() && level < DEEPEST {
-        level = level.saturating_add(1);
-        triggers = triggered_in(Cursor::new(text.as_bytes(), level));
-    }
-    level
+    if triggers.is_percent_encoded() { Readings::new(text, triggers).deepest } else { 0 }
 }
 
 /// Replaces every secret of `active` in `text` by what `replace` says. What comes back holds no secret of `active` in
@@ -35,15 +61,22 @@ pub(super) fn mask<'a>(
     if plain && triggers.and(active).is_empty() {
         return Ok(text);
     }
-    let deepest = depth(&text, triggers);
+    let readings = Readings::new(&text, triggers);
     let mut text = text;
+    // What stands in the text as it came is known.
+    let mut is_as_it_came = true;
     for _ in 0..ROUNDS {
         let mut changed = false;
         // What is encoded most deeply first: it knows best what is an escape and what a digit.
-        for level in (0..=deepest).rev() {
-            let triggers = if plain { triggers } else { triggered_in(Cursor::new(text.as_bytes(), level)) };
+        for level in (0..=readings.deepest).rev() {
+            let triggers = match (is_as_it_came, plain) {
+                (true, _) => readings.of(level),
+                (false, true) => triggered(text.as_bytes()),
+                (false, false) => triggered_in(Cursor::new(text.as_bytes(), level)),
+            };
             if let Some(masked) = mask_reading(&text, level, triggers.and(active), replace)? {
                 text = Cow::Owned(masked);
+                is_as_it_came = false;
                 changed = true;
             }
         }

@@ -47,6 +47,20 @@ proptest! {
         prop_assert_eq!(triggered(text.as_bytes()), triggered_in(Cursor::new(text.as_bytes(), 0)));
     }
 
+    /// What is passed over without being read holds nothing: the shortcuts for a text that reads as it is written find
+    /// what is found without them, which a text without a `%` shows at the next level.
+    #[test]
+    fn shortcuts_miss_nothing(text in texts(), only_mail in any::<bool>()) {
+        let text = text.replace('%', "-");
+        let detectors = if only_mail { Detectors::NONE.with(Detector::Email) } else { all_detectors() };
+        let found = |level| {
+            let mut all = Vec::new();
+            find_all(&text, level, detectors, &mut |found| all.push(found));
+            all
+        };
+        prop_assert_eq!(found(0), found(1));
+    }
+
     /// Secrets come in order, do not overlap, and begin and end at characters.
     #[test]
     fn places_are_in_order(text in texts(), level in 0..=DEEPEST) {

@@ -80,14 +80,21 @@ impl Before {
 
 /// Gives all secrets of `detectors` in `text`, percent-decoded `level` times, in order. They do not overlap.
 pub(super) fn find_all(text: &str, level: u8, detectors: Detectors, take: &mut dyn FnMut(Found)) {
-    let mut cursor = Cursor::new(text.as_bytes(), level);
-    let mut before = Before::default();
     let mut memory = Memory::default();
+    let mut mail = email::Signs::new(text, level, detectors);
+    // Where only an address can be, only where one can begin is read.
+    let only_mail = detectors.is_only(Detector::Email);
+    let (start, last) = if only_mail { mail.first_word() } else { (0, 0) };
+    let mut cursor = Cursor::at(text.as_bytes(), level, start);
+    let mut before = Before { last, ..Before::default() };
     loop {
         let here = cursor;
+        if only_mail && !mail.is_ahead(here.position()) {
+            return;
+        }
         let Some(byte) = cursor.next_in_loop() else { return };
         let found = if detectors.has_any(beginning(byte, before)) {
-            find_at(here, byte, before, detectors, &mut memory)
+            find_at(here, byte, before, detectors, &mut memory, &mut mail)
         } else {
             None
         };
@@ -137,7 +144,14 @@ const fn beginning(byte: u8, before: Before) -> Detectors {
 }
 
 /// The secret that begins at `here`, where `byte` is read.
-fn find_at(here: Cursor<'_>, byte: u8, before: Before, detectors: Detectors, memory: &mut Memory) -> Option<Found> {
+fn find_at(
+    here: Cursor<'_>,
+    byte: u8,
+    before: Before,
+    detectors: Detectors,
+    memory: &mut Memory,
+    mail: &mut email::Signs<'_>,
+) -> Option<Found> {
     let word = !before.last.is_ascii_alphanumeric();
     let by_first = match byte {
         b'0'..=b'9' if !before.last.is_ascii_digit() => {
@@ -150,9 +164,10 @@ fn find_at(here: Cursor<'_>, byte: u8, before: Before, detectors: Detectors, mem
             .or_else(|| if word { iban::find(here, detectors) } else { None }),
         _ => None,
     };
-    by_first
-        .or_else(|| internet::find_ipv6(here, byte, before, detectors))
-        .or_else(|| if email::is_local(before.last) { None } else { email::find(here, byte, detectors) })
+    by_first.or_else(|| internet::find_ipv6(here, byte, before, detectors)).or_else(|| {
+        let may_begin = !email::is_local(before.last) && mail.stands_behind(here.position());
+        if may_begin { email::find(here, byte, detectors) } else { None }
+    })
 }
 
 /// The characters from `start` up to `end`, as they are read; those that stand for no ASCII character are left out.
