@@ -48,7 +48,9 @@ impl Pattern {
         for (start, end) in self.program.find_all(text) {
             take(start, end);
         }
-        for level in 0..=deepest {
+        // What is nothing but ASCII, without JSON's escapes, reads as it is written.
+        let first = u8::from(text.is_ascii() && !text.contains('\\'));
+        for level in first..=deepest {
             let view = View::new(text, level);
             if level == 0 && view.text == text {
                 continue;

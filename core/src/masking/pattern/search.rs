@@ -10,6 +10,8 @@ const MOST_STEPS: usize = 2_000;
 pub(super) struct Program {
     steps: Vec<Step>,
     classes: Vec<Class>,
+    /// The ASCII characters that a match can begin with, a bit each. Of others nothing is known.
+    first: u128,
 }
 
 /// One step, and which follow.
@@ -38,10 +40,40 @@ impl Program {
         if tree.least() == 0 {
             return Err("a pattern that takes at least one character".to_owned());
         }
-        let mut program = Self { steps: Vec::new(), classes: Vec::new() };
+        let mut program = Self { steps: Vec::new(), classes: Vec::new(), first: 0 };
         program.add(tree)?;
         program.push(Step::Match)?;
+        program.first = program.first_characters();
         Ok(program)
+    }
+
+    /// Those of all classes that are reached without a character, whatever the place.
+    fn first_characters(&self) -> u128 {
+        let mut first = 0;
+        let mut seen = vec![false; self.steps.len()];
+        let mut stack = vec![0];
+        while let Some(number) = stack.pop() {
+            match seen.get_mut(number) {
+                Some(seen) if !*seen => *seen = true,
+                _ => continue,
+            }
+            match self.steps.get(number) {
+                Some(Step::Character(class)) => {
+                    let class = self.classes.get(*class);
+                    let among = |byte: &u8| class.is_some_and(|class| class.contains(char::from(*byte)));
+                    (0..0x80_u8).filter(among).for_each(|byte| first |= 1 << byte);
+                }
+                Some(Step::Assertion(_)) => stack.push(number.saturating_add(1)),
+                Some(Step::Split(one, other)) => stack.extend([*one, *other]),
+                Some(Step::Match) | None => {}
+            }
+        }
+        first
+    }
+
+    /// Whether a match may begin with the character that begins with this byte.
+    fn may_begin(&self, byte: u8) -> bool {
+        !byte.is_ascii() || self.first & (1 << byte) != 0
     }
 
     /// Appends a step; its number.
@@ -135,13 +167,25 @@ impl Program {
     /// to a longer match, and beside it those that begin where it arrived.
     pub(super) fn find_all(&self, text: &str) -> Vec<(usize, usize)> {
         let mut found: Vec<(usize, usize)> = Vec::new();
+        // Most texts: then nothing is allocated.
+        if !text.bytes().any(|byte| self.may_begin(byte)) {
+            return found;
+        }
         let mut ways: Vec<Way> = Vec::new();
         let mut search =
             Search { program: self, taken: vec![0; self.steps.len()], stack: Vec::new(), next: Vec::new() };
         let mut before = None;
-        let mut characters = text.char_indices();
+        let mut offset: usize = 0;
         loop {
-            let (offset, after) = characters.next().map_or((text.len(), None), |(offset, one)| (offset, Some(one)));
+            let mut rest = text.get(offset..).unwrap_or_default();
+            // Where nothing has begun, what begins nothing is passed over.
+            if ways.is_empty() {
+                let passed = rest.bytes().position(|byte| self.may_begin(byte)).unwrap_or(rest.len());
+                before = rest.get(..passed).and_then(|passed| passed.chars().next_back()).or(before);
+                offset = offset.saturating_add(passed);
+                rest = rest.get(passed..).unwrap_or_default();
+            }
+            let after = rest.chars().next();
             let place = Place { offset, before, after };
             let mut arrived = None;
             for way in ways.drain(..) {
@@ -157,7 +201,9 @@ impl Program {
                 }
             }
             let Some(character) = after else { return found };
-            search.follow(Way { step: 0, start: offset }, place);
+            if rest.bytes().next().is_some_and(|byte| self.may_begin(byte)) {
+                search.follow(Way { step: 0, start: offset }, place);
+            }
             for way in search.next.drain(..) {
                 if let Some(Step::Character(class)) = self.steps.get(way.step)
                     && self.classes.get(*class).is_some_and(|class| class.contains(character))
@@ -166,6 +212,7 @@ impl Program {
                 }
             }
             before = after;
+            offset = offset.saturating_add(character.len_utf8());
         }
     }
 }

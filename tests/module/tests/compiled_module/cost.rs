@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meshspan_module_tests::{Cost, Trap, Vm};
@@ -92,8 +92,13 @@ fn export_of(count: usize, lines: &[(&str, &str)]) -> Cost {
 
 #[test]
 fn calls_bytes_and_allocations() {
+    insta::assert_snapshot!(calls(&cases()));
+}
+
+/// All of a cost that is exact.
+pub(crate) fn calls(cases: &[(&str, Cost)]) -> String {
     let mut text = String::new();
-    for (name, cost) in cases() {
+    for (name, cost) in cases {
         writeln!(text, "{name}: {} host calls in {} callbacks", cost.total_host_calls(), cost.callbacks).unwrap();
         for (function, count) in &cost.host_calls {
             writeln!(text, "  {count} x {function}").unwrap();
@@ -101,39 +106,51 @@ fn calls_bytes_and_allocations() {
         writeln!(text, "  bytes in {}, bytes out {}, allocations {}", cost.bytes_in, cost.bytes_out, cost.allocations)
             .unwrap();
     }
-    insta::assert_snapshot!(text);
+    text
 }
 
 #[test]
 fn instructions() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compiled_module/fuel.txt");
-    let now: BTreeMap<String, u64> = cases().into_iter().map(|(name, cost)| (name.to_owned(), cost.fuel)).collect();
+    let now: Vec<_> = cases().into_iter().map(|(name, cost)| (name.to_owned(), cost.fuel)).collect();
+    assert_instructions("fuel.txt", &now);
+}
+
+/// Compares with a file beside this one, or writes it, to three digits that count.
+pub(crate) fn assert_instructions(file: &str, now: &[(String, u64)]) {
+    let now: BTreeMap<&str, u64> = now.iter().map(|(name, fuel)| (name.as_str(), *fuel)).collect();
     if std::env::var_os("UPDATE_FUEL").is_some() {
-        let text = now.iter().fold(String::new(), |text, (name, fuel)| format!("{text}{name} {}\n", rounded(*fuel)));
-        std::fs::write(&path, text).unwrap();
+        let text = now.iter().fold(String::new(), |text, (name, fuel)| format!("{text}{name} {}\n", rounded(*fuel, 3)));
+        std::fs::write(fuel_path(file), text).unwrap();
     }
-    let text = std::fs::read_to_string(&path).expect("fuel.txt is there: UPDATE_FUEL=1 writes it");
-    let before: BTreeMap<String, u64> = text
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(name, fuel)| (name.to_owned(), fuel.parse().expect("a number behind the name")))
-        .collect();
+    let before = fuel_file(file);
     assert_eq!(
         before.keys().collect::<Vec<_>>(),
         now.keys().collect::<Vec<_>>(),
-        "the cases of fuel.txt: UPDATE_FUEL=1 writes it anew"
+        "the cases of {file}: UPDATE_FUEL=1 writes it anew"
     );
     for (name, &fuel) in &now {
-        let wanted = before[name];
+        let wanted = before[*name];
         assert!(
             fuel.abs_diff(wanted) * 100 <= wanted * TOLERANCE,
-            "{name}: {fuel} instructions, {wanted} in fuel.txt; UPDATE_FUEL=1 accepts: {now:#?}"
+            "{name}: {fuel} instructions, {wanted} in {file}; UPDATE_FUEL=1 accepts: {now:#?}"
         );
     }
 }
 
-/// To two digits that count.
-fn rounded(fuel: u64) -> u64 {
-    let unit = 10_u64.pow(fuel.max(1).ilog10().saturating_sub(1));
+fn fuel_path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compiled_module").join(file)
+}
+
+/// What such a file says.
+pub(crate) fn fuel_file(file: &str) -> BTreeMap<String, u64> {
+    let text = std::fs::read_to_string(fuel_path(file))
+        .unwrap_or_else(|error| panic!("{file}: {error}; UPDATE_FUEL=1 writes it"));
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    pairs.map(|(name, fuel)| (name.to_owned(), fuel.parse().expect("a number behind the name"))).collect()
+}
+
+/// To so many digits that count.
+pub(crate) fn rounded(fuel: u64, digits: u32) -> u64 {
+    let unit = 10_u64.pow((fuel.max(1).ilog10() + 1).saturating_sub(digits));
     (fuel + unit / 2) / unit * unit
 }

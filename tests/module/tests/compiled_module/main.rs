@@ -6,6 +6,7 @@ mod call_order;
 mod cost;
 mod export;
 mod failing_host_calls;
+mod feature_cost;
 mod hostile_headers;
 mod surface;
 mod world;
