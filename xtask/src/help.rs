@@ -43,6 +43,7 @@ ENVIRONMENT
     MESHSPAN_TOOLCHAIN    auto (default), rustup or debian: where the wasm targets come from
     MESHSPAN_COLLECTOR, MESHSPAN_JAEGER
                           use this Collector, this Jaeger, instead of building one with Go
+    MESHSPAN_GRPCIO       use the grpcio in this folder, instead of installing one
     MESHSPAN_WRITE_DOCS   1 has `test` write what the faults in Envoy came to into docs/reliability.md
 
 The programs that the commands start are told by environment:
@@ -50,6 +51,7 @@ The programs that the commands start are told by environment:
     MESHSPAN_ENVOY_BINS   Envoys as VERSION=PATH, separated by commas
     MESHSPAN_COLLECTOR, MESHSPAN_JAEGER
                           the backends' paths, where there are any
+    MESHSPAN_GRPCIO       the folder of grpcio, where there is one
     MESHSPAN_LONG         1 for `test --long`
 ";
 

@@ -5,6 +5,7 @@
 
 use crate::backend::Backend;
 use crate::envoy::{self, Envoy};
+use crate::grpcio;
 use crate::options::Options;
 use crate::places::Places;
 use crate::progress::Steps;
@@ -25,18 +26,21 @@ pub(crate) enum Need {
     Envoy(&'static str),
     /// A real backend, where this machine can have it; a machine that cannot goes without.
     Backend(Backend),
+    /// The gRPC library of Python, where this machine can have it.
+    Grpcio,
     /// Node, and the program that runs tests in it.
     TestRunner,
 }
 
 /// All there is to need.
-pub(crate) const EVERYTHING: [Need; 6] = [
+pub(crate) const EVERYTHING: [Need; 7] = [
     Need::AllTargets,
     Need::Envoy(envoy::NEWEST),
     Need::Envoy(envoy::OLDEST),
     Need::TestRunner,
     Need::Backend(Backend::Collector),
     Need::Backend(Backend::Jaeger),
+    Need::Grpcio,
 ];
 
 /// What is ready for use.
@@ -45,6 +49,7 @@ pub(crate) struct Ready {
     toolchain: Option<WasmToolchain>,
     envoys: Vec<Envoy>,
     backends: Vec<(Backend, PathBuf)>,
+    grpcio: Option<PathBuf>,
     test_runner: Option<TestRunner>,
     failures: usize,
 }
@@ -62,6 +67,11 @@ impl Ready {
     /// The backends that this machine can have.
     pub(crate) fn backends(&self) -> &[(Backend, PathBuf)] {
         &self.backends
+    }
+
+    /// The folder of grpcio, where this machine can have it.
+    pub(crate) fn grpcio(&self) -> Option<&Path> {
+        self.grpcio.as_deref()
     }
 
     pub(crate) fn test_runner(&self) -> Result<&TestRunner> {
@@ -149,6 +159,7 @@ fn meet(places: &Places, need: Need, steps: &mut Steps, ready: &mut Ready) -> Re
             let found = steps.run(backend.name(), |step| backend.get(places, step))?;
             ready.backends.extend(found.map(|binary| (backend, binary)));
         }
+        Need::Grpcio => ready.grpcio = steps.run("grpcio", |step| grpcio::get(places, step))?,
         Need::TestRunner => {
             ready.test_runner = Some(steps.run("Node and its test runner", |step| TestRunner::get(places, step))?);
         }

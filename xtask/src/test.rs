@@ -4,6 +4,7 @@ use crate::backend::{self, Backend};
 use crate::build::build;
 use crate::envoy;
 use crate::fuzz;
+use crate::grpcio;
 use crate::options::{Options, did_you_mean};
 use crate::places::{Places, cargo};
 use crate::process::{output_of, run_open, shown};
@@ -51,12 +52,13 @@ struct Row {
     elapsed: Duration,
 }
 
-const E2E: [Need; 5] = [
+const E2E: [Need; 6] = [
     Need::WasiTarget,
     Need::Envoy(envoy::NEWEST),
     Need::Envoy(envoy::OLDEST),
     Need::Backend(Backend::Collector),
     Need::Backend(Backend::Jaeger),
+    Need::Grpcio,
 ];
 
 const PARTS: [Part; 10] = [
@@ -316,6 +318,7 @@ fn in_envoy(run: &Run) -> Result<Outcome> {
         let mut command = run.cargo();
         command.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-kit", "--package", "meshspan-e2e"]);
         backend::tell(&mut command, run.ready.backends());
+        grpcio::tell(&mut command, run.ready.grpcio());
         tally.add(run.counted(tell(&mut command, &run.places, std::slice::from_ref(envoy)))?);
     }
     Ok(Outcome::Tests(tally))

@@ -79,7 +79,7 @@ pub fn each_envoy_with(
 }
 
 /// Says what a test leaves out, past the test harness's capture.
-fn skipped(what: &str) {
+pub fn skipped(what: &str) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("a test");
     // Not a macro: the harness would keep what those print of tests that pass.

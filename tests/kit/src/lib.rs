@@ -35,6 +35,7 @@ pub mod certificate;
 pub mod client;
 pub mod config;
 pub mod envoy;
+pub mod grpcio;
 pub mod load;
 mod process;
 pub mod receiver;

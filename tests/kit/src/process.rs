@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -30,7 +30,22 @@ impl Process {
     pub(crate) fn start(program: &Path, arguments: &[String], log: &Path) -> anyhow::Result<Self> {
         let output = File::create(log)?;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+        command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        Self::of(command)
+    }
+
+    /// Starts a program that is talked to, in a process group of its own. Its errors go where this process's go.
+    pub(crate) fn start_talking(mut command: Command) -> anyhow::Result<(Self, ChildStdin, ChildStdout)> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Self::of(command)?;
+        let input = process.child.stdin.take().context("no standard input")?;
+        let output = process.child.stdout.take().context("no standard output")?;
+        Ok((process, input, output))
+    }
+
+    fn of(mut command: Command) -> anyhow::Result<Self> {
+        let program = command.get_program().to_owned();
+        command.process_group(0);
         // SAFETY: between fork and exec only prctl is called, which is a plain system call.
         #[allow(unsafe_code)]
         unsafe {
@@ -39,7 +54,7 @@ impl Process {
                 Ok(())
             });
         }
-        let child = spawn(command).with_context(|| format!("cannot run {}", program.display()))?;
+        let child = spawn(command).with_context(|| format!("cannot run {}", Path::new(&program).display()))?;
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(child.id());
         Ok(Self { child })
     }
