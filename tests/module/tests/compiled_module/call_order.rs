@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use meshspan_module_tests::{Action, HttpResponse};
+use opentelemetry_proto::tonic::common::v1::any_value;
+use opentelemetry_proto::tonic::trace::v1::Span;
 
 use crate::world::{
     REQUEST, RESPONSE, SAMPLED, accept, assert_works, configuration, configured, exchange, exchange_and_forget,
@@ -55,6 +57,48 @@ fn streams_that_end_anywhere() {
     assert_eq!(exported(&calls).len(), 1, "done before log loses nothing");
     accept(&vm, &calls).unwrap();
     assert_works(&vm, "streams that end anywhere");
+}
+
+#[test]
+fn trailers_say_how_a_call_ended() {
+    let vm = configured();
+    let stream = vm.stream().unwrap();
+    let call = request_with(&[("content-type", "application/grpc"), ("te", "trailers")]);
+    let call: Vec<_> =
+        call.into_iter().map(|(name, value)| (name, if name == ":path" { "/shop.Cart/Get" } else { value })).collect();
+    assert_eq!(stream.request_headers(&call).unwrap(), Action::Continue);
+    assert_eq!(stream.response_headers(RESPONSE).unwrap(), Action::Continue);
+    assert_eq!(stream.response_trailers(&[("grpc-status", "5")]).unwrap(), Action::Continue);
+    // As a filter for gRPC-Web does.
+    assert_eq!(stream.response_trailers::<&str, &str>(&[]).unwrap(), Action::Continue);
+    stream.finish().unwrap();
+    // Of a stream that is none of gRPC they mean nothing, and a stream that has not begun or has ended has none.
+    for begins in [true, false] {
+        let stream = vm.stream().unwrap();
+        if begins {
+            assert_eq!(stream.request_headers(REQUEST).unwrap(), Action::Continue);
+        }
+        assert_eq!(stream.response_trailers(&[("grpc-status", "5")]).unwrap(), Action::Continue);
+        stream.log().unwrap();
+        assert_eq!(stream.response_trailers(&[("grpc-status", "5")]).unwrap(), Action::Continue);
+        stream.delete().unwrap();
+    }
+    let calls = flush(&vm).unwrap();
+    let spans = exported(&calls);
+    let statuses: Vec<_> = spans.iter().map(|span| text(span, "rpc.response.status_code")).collect();
+    assert_eq!(statuses, [Some("NOT_FOUND"), None, None]);
+    assert_eq!(spans.first().map(|span| span.name.as_str()), Some("shop.Cart/Get"));
+    accept(&vm, &calls).unwrap();
+    assert_works(&vm, "trailers");
+}
+
+/// A text attribute of a span.
+fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
+    let value = &span.attributes.iter().find(|attribute| attribute.key == key)?.value;
+    match value.as_ref()?.value.as_ref()? {
+        any_value::Value::StringValue(text) => Some(text),
+        _ => None,
+    }
 }
 
 #[test]
