@@ -9,10 +9,12 @@ mod cpu;
 mod load;
 mod machine;
 mod markdown;
+mod masking;
 mod options;
 mod progress;
 mod results;
 mod rounds;
+mod sampler;
 mod start;
 mod statistics;
 mod subject;
@@ -21,6 +23,7 @@ mod variant;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use meshspan_kit::config::MODULE_VARIABLE;
@@ -66,9 +69,11 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let machine = Machine::describe(&binary.version);
     eprintln!("{machine}");
 
+    let masked = if options.samplers { Vec::new() } else { masking::measure(each_text(options))? };
     let upstream = Upstream::start(&binary)?;
-    let starts = start::measure(&binary, &upstream, options.starts)?;
-    let mut subjects = Variant::ALL
+    let starts = if options.samplers { Vec::new() } else { start::measure(&binary, &upstream, options.starts)? };
+    let variants = if options.samplers { Variant::samplers() } else { Variant::TRACERS.to_vec() };
+    let mut subjects = variants
         .iter()
         .map(|variant| Subject::start(*variant, &binary, &upstream, options.connections))
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -83,15 +88,26 @@ fn run(options: &Options) -> anyhow::Result<()> {
 
     let results = Results::of(*options, machine, module_bytes, &subjects, measured, &starts)?;
     println!("\n{}", table::text(&results));
+    if !masked.is_empty() {
+        println!("{}", table::aligned(&masking::HEADER, masked.iter().map(masking::Row::cells)));
+    }
     if options.write {
         let root = root()?;
-        write(&root.join("target/bench.json"), &format!("{:#}\n", results.json()))?;
+        let name = if options.samplers { "target/bench-samplers.json" } else { "target/bench.json" };
+        write(&root.join(name), &format!("{:#}\n", results.json()))?;
         // What a few rounds say is not worth a page.
         if !options.quick {
-            write(&root.join("docs/benchmarks.md"), &markdown::page(&results))?;
+            let page = root.join("docs/benchmarks.md");
+            let text = std::fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
+            write(&page, &markdown::rewrite(text, &results, &masked)?)?;
         }
     }
     Ok(())
+}
+
+/// How long each text is masked, in each of the ways that are compared.
+fn each_text(options: &Options) -> Duration {
+    Duration::from_millis(if options.quick { 50 } else { 400 })
 }
 
 /// Gives the measured Envoys the first core and all else the others. Where the kernel may choose, an Envoy shares its

@@ -1,31 +1,70 @@
-//! The results as a page: docs/benchmarks.md.
+//! The results in docs/benchmarks.md: each run rewrites the parts of the page that are its own, between
+//! `<!-- NAME -->` and `<!-- end of NAME -->`, and leaves all others.
 
 use std::fmt::Write as _;
 
+use anyhow::Context;
+
 use crate::load::header_lines;
+use crate::masking;
 use crate::results::Results;
 use crate::rounds::SLICE;
 use crate::table;
 
-/// The whole page.
-pub(crate) fn page(results: &Results) -> String {
-    let mut page = format!("# Benchmarks\n\nWritten by `{}`; run it to repeat them.\n\n", command(results));
-    let _ = writeln!(page, "Machine: {}.\n", results.machine);
-    let _ = writeln!(page, "| {} |", table::HEADER.join(" | "));
-    let _ = writeln!(page, "|---|{}", "---:|".repeat(table::HEADER.len() - 1));
-    for figures in &results.figures {
-        let _ = writeln!(page, "| {} |", table::row(figures).join(" | "));
+/// The page with what a run has found.
+///
+/// # Errors
+/// When a part has no place on it.
+pub(crate) fn rewrite(page: String, results: &Results, masked: &[masking::Row]) -> anyhow::Result<String> {
+    if results.options.samplers {
+        return replace(page, "samplers", &figures(results));
     }
-    page.push('\n');
+    let page = replace(page, "tracers", &(figures(results) + &method(results)))?;
+    let rows = lines_of(&masking::HEADER, masked.iter().map(masking::Row::cells));
+    replace(page, "masking", &format!("Written by `{}`.\n\nMachine: {}.\n\n{rows}", command(results), results.machine))
+}
+
+/// The part `name` of the page, anew.
+fn replace(mut page: String, name: &str, part: &str) -> anyhow::Result<String> {
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
+    let place = page.find(&begin).map(|at| at + begin.len()).and_then(|from| {
+        let length = page.get(from..)?.find(&end)?;
+        Some(from..from + length)
+    });
+    let place = place.with_context(|| format!("docs/benchmarks.md has no `<!-- {name} -->` with its end"))?;
+    page.replace_range(place, &format!("\n{}\n\n", part.trim_end()));
+    Ok(page)
+}
+
+/// A table's lines.
+fn lines_of<const N: usize>(header: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut lines = format!("| {} |\n|---|{}\n", header.join(" | "), "---:|".repeat(N - 1));
+    for row in rows {
+        let _ = writeln!(lines, "| {} |", row.join(" | "));
+    }
+    lines
+}
+
+/// Where and what was measured, and whether that concludes.
+fn figures(results: &Results) -> String {
+    let mut part = format!("Written by `{}`.\n\nMachine: {}.\n\n", command(results), results.machine);
+    part.push_str(&lines_of(&table::HEADER, results.figures.iter().map(table::row)));
+    part.push('\n');
     for line in table::ratio_lines(results).into_iter().chain(table::other_lines(results)) {
-        let _ = writeln!(page, "- {line}");
+        let _ = writeln!(part, "- {line}");
     }
-    let _ = writeln!(page, "\n```\n{}```\n", table::verdict(results));
+    let _ = writeln!(part, "\n```\n{}```\n", table::verdict(results));
+    part
+}
+
+/// How that was done.
+fn method(results: &Results) -> String {
     let options = &results.options;
+    let mut part = String::new();
     let _ = write!(
-        page,
+        part,
         "\
-## How it is measured
+### How it is measured
 
 - Every row is an Envoy process of its own, started from the same `envoy-config/server-minimal.yaml` with one worker
   thread; all are alive at once. \"native tracer\" is `envoy.tracers.opentelemetry` with its defaults; \"meshspan\" is
@@ -49,7 +88,7 @@ pub(crate) fn page(results: &Results) -> String {
   without a tracer, and a number that fits the ratio otherwise. It is inconclusive, and says so, when other programs
   used the machine, when the control differs, or when the rounds disagree.
 
-## What this does not say
+### What this does not say
 
 - Nothing of other machines, of bodies, of HTTP/2 or gRPC traffic, of TLS, or of more worker threads.
 - Nothing of latency below saturation.
@@ -64,7 +103,7 @@ pub(crate) fn page(results: &Results) -> String {
         warm_up = options.warm_up,
         pinned = if options.pin { PINNED } else { NOT_PINNED },
     );
-    page
+    part
 }
 
 const PINNED: &str = "The measured Envoys share one core and never run at the same time; load, upstream and collector \
@@ -75,6 +114,9 @@ const NOT_PINNED: &str = "Which core runs what is left to the kernel (`--no-pin`
 fn command(results: &Results) -> String {
     let (options, standard) = (&results.options, crate::options::Options::default());
     let mut command = "cargo xtask bench".to_owned();
+    if options.samplers {
+        command.push_str(" --samplers");
+    }
     for (name, value, default) in [
         ("rounds", options.rounds, standard.rounds),
         ("requests", options.requests, standard.requests),
@@ -89,4 +131,26 @@ fn command(results: &Results) -> String {
         command.push_str(" --no-pin");
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_rewritten_and_all_else_stays() {
+        let page = "# A\n<!-- one -->\nold\n<!-- end of one -->\nB\n<!-- two -->\n<!-- end of two -->\n";
+        let expected = "# A\n<!-- one -->\n\nnew\n\n<!-- end of one -->\nB\n<!-- two -->\n<!-- end of two -->\n";
+        assert_eq!(replace(page.to_owned(), "one", "new\n").unwrap(), expected);
+        assert!(replace(page.to_owned(), "three", "new").is_err());
+    }
+
+    #[test]
+    fn the_page_has_a_place_for_every_part() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for part in ["tracers", "samplers", "masking"] {
+            replace(page.clone(), part, "").unwrap();
+        }
+    }
 }

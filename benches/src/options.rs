@@ -4,12 +4,13 @@ use anyhow::{Context, bail};
 
 /// The help page.
 pub(crate) const HELP: &str = "\
-Measures the filter beside Envoy's own OpenTelemetry tracer, on this machine, in one run.
+Measures the filter beside Envoy's own OpenTelemetry tracer, on this machine, in one run, and masking by itself.
 
 USAGE
     cargo xtask bench [OPTIONS]
 
 OPTIONS
+    --samplers          streams that are not recorded, by sampler, instead
     --quick             few rounds, for a look; docs/benchmarks.md stays as it is
     --rounds N          rounds that count (default 60)
     --requests N        requests to each variant in each round (default 2000)
@@ -41,11 +42,23 @@ pub(crate) struct Options {
     pub(crate) write: bool,
     /// Whether this is for a look only.
     pub(crate) quick: bool,
+    /// Whether samplers are compared, and not tracers.
+    pub(crate) samplers: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounds: 60, warm_up: 4, requests: 2000, connections: 4, starts: 7, pin: true, write: true, quick: false }
+        Self {
+            rounds: 60,
+            warm_up: 4,
+            requests: 2000,
+            connections: 4,
+            starts: 7,
+            pin: true,
+            write: true,
+            quick: false,
+            samplers: false,
+        }
     }
 }
 
@@ -77,6 +90,10 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<As
             "--help" | "-h" => return Ok(Asked::Help),
             "--no-write" => {
                 options.write = false;
+                continue;
+            }
+            "--samplers" => {
+                options.samplers = true;
                 continue;
             }
             "--no-pin" => {
@@ -116,6 +133,7 @@ mod tests {
             ("--quick", quick),
             ("--rounds 5 --quick", Options { rounds: 5, ..quick }), // in either order
             ("--no-pin", Options { pin: false, ..standard }),
+            ("--samplers --quick", Options { samplers: true, ..quick }),
             ("--connections=1 --starts 1", Options { connections: 1, starts: 1, ..standard }),
         ] {
             assert_eq!(read(line).unwrap(), Asked::Run(expected), "{line}");

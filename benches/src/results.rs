@@ -15,7 +15,7 @@ use crate::variant::Variant;
 const FEWEST_ROUNDS: usize = 20;
 /// The share of the machine that others may use, and the hypervisor take, in a quiet run.
 const QUIET: f64 = 0.15;
-/// The control may differ from the filterless proxy by so many µs.
+/// The control may differ from the first variant by so many µs.
 const CONTROL: f64 = 1.0;
 /// Half the confidence interval of an added cost: at most so many µs, or this share of the median.
 const COST: (f64, f64) = (1.0, 0.15);
@@ -29,7 +29,8 @@ pub(crate) struct Results {
     pub(crate) module_bytes: u64,
     pub(crate) figures: Vec<Figures>,
     pub(crate) ratios: Vec<Ratio>,
-    pub(crate) starts: Starts,
+    /// Not of every run.
+    pub(crate) starts: Option<Starts>,
     pub(crate) measured: Measured,
     /// Why nothing can be concluded; empty when it can.
     pub(crate) doubts: Vec<String>,
@@ -40,7 +41,7 @@ pub(crate) struct Figures {
     pub(crate) variant: Variant,
     /// CPU µs a request.
     pub(crate) cpu: Estimate,
-    /// CPU µs a request over the filterless proxy in the same round; not for that one itself.
+    /// CPU µs a request over the first variant in the same round; not for that one itself.
     pub(crate) added: Option<Estimate>,
     /// The same in the variant's own turns only.
     pub(crate) added_in_own_turn: Option<Estimate>,
@@ -81,8 +82,8 @@ impl Results {
             .map(|(index, subject)| figures(index, subject, &measured))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let mut results = Self {
-            ratios: ratios(&measured),
-            starts: Starts::of(starts),
+            ratios: ratios(subjects, &measured),
+            starts: (!starts.is_empty()).then(|| Starts::of(starts)),
             doubts: Vec::new(),
             options,
             machine,
@@ -135,11 +136,11 @@ impl Results {
                 "percent": ratio.percent, "meshspan_over_native": estimate_json(&ratio.estimate),
             })).collect::<Vec<_>>(),
             "module_bytes": self.module_bytes,
-            "start_ms": {
-                "filterless": self.starts.filterless_wall,
-                "added": estimate_json(&self.starts.added_wall),
-                "added_cpu": estimate_json(&self.starts.added_cpu),
-            },
+            "start_ms": self.starts.as_ref().map(|starts| json!({
+                "filterless": starts.filterless_wall,
+                "added": estimate_json(&starts.added_wall),
+                "added_cpu": estimate_json(&starts.added_cpu),
+            })),
         })
     }
 
@@ -161,7 +162,7 @@ impl Results {
         for figures in &self.figures {
             let Some(added) = &figures.added else { continue };
             let name = figures.variant.name();
-            if figures.variant == Variant::Control && added.median.abs() > CONTROL {
+            if figures.variant.is_control() && added.median.abs() > CONTROL {
                 doubts.push(format!(
                     "{name}: differs by {:+.2} µs from the same thing (at most {CONTROL})",
                     added.median
@@ -227,19 +228,19 @@ fn figures(index: usize, subject: &Subject, measured: &Measured) -> anyhow::Resu
     })
 }
 
-fn ratios(measured: &Measured) -> Vec<Ratio> {
+fn ratios(subjects: &[Subject], measured: &Measured) -> Vec<Ratio> {
     let added = |wanted: Variant| {
-        let index = Variant::ALL.iter().position(|variant| *variant == wanted)?;
+        let index = subjects.iter().position(|subject| subject.variant == wanted)?;
         Some(measured.rounds.iter().map(|round| round.cpu[index] - round.cpu[0]).collect::<Vec<_>>())
     };
-    let of = |variant: &Variant| match *variant {
+    let of = |subject: &Subject| match subject.variant {
         Variant::Native { percent } => {
-            let estimate = Estimate::of_ratio(&added(Variant::Meshspan { percent })?, &added(*variant)?);
+            let estimate = Estimate::of_ratio(&added(Variant::Meshspan { percent })?, &added(subject.variant)?);
             Some(Ratio { percent, estimate })
         }
         _ => None,
     };
-    Variant::ALL.iter().filter_map(of).collect()
+    subjects.iter().filter_map(of).collect()
 }
 
 fn estimate_json(estimate: &Estimate) -> Value {

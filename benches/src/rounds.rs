@@ -7,7 +7,6 @@ use crate::options::Options;
 use crate::progress::Progress;
 use crate::statistics::{Random, median, quantile};
 use crate::subject::{Subject, Upstream};
-use crate::variant::Variant;
 
 /// So many requests go to one variant before the next has its turn: some 20 ms.
 pub(crate) const SLICE: usize = 200;
@@ -57,7 +56,7 @@ pub(crate) fn measure(subjects: &mut [Subject], upstream: &Upstream, options: &O
     let mut rounds = Vec::with_capacity(options.rounds);
     for _ in 0..options.rounds {
         rounds.push(round(subjects, options.requests, &mut random)?);
-        progress.step(&so_far(&rounds));
+        progress.step(&so_far(subjects, &rounds));
     }
 
     let took = begun.elapsed();
@@ -108,9 +107,10 @@ fn per_request(time: Duration, requests: usize) -> f64 {
 }
 
 /// What the rounds so far say, for the progress line.
-fn so_far(rounds: &[Round]) -> String {
+fn so_far(subjects: &[Subject], rounds: &[Round]) -> String {
     let added = |index: usize| median(rounds.iter().map(|round| round.cpu[index] - round.cpu[0]));
-    let known = Variant::ALL.iter().enumerate().skip(2);
-    let parts: Vec<String> = known.map(|(index, variant)| format!("{} {:+.1}", variant.name(), added(index))).collect();
+    let known = subjects.iter().enumerate().skip(2);
+    let parts: Vec<String> =
+        known.map(|(index, subject)| format!("{} {:+.1}", subject.variant.name(), added(index))).collect();
     format!("added CPU µs: {}", parts.join("; "))
 }

@@ -29,7 +29,7 @@ pub(crate) struct Start {
 pub(crate) fn measure(binary: &EnvoyBinary, upstream: &Upstream, count: usize) -> anyhow::Result<Vec<StartPair>> {
     let mut progress = Progress::of("starts", count);
     let once = |variant: Variant| {
-        let config = variant.config(upstream.address()?, upstream.address()?)?;
+        let config = variant.config(upstream, upstream.address()?)?;
         let begun = Instant::now();
         let envoy = start(binary, &config)?;
         let wall = begun.elapsed().as_secs_f64() * 1e3;

@@ -7,9 +7,20 @@ use crate::statistics::Estimate;
 
 /// The results as aligned text.
 pub(crate) fn text(results: &Results) -> String {
-    let header = HEADER.map(str::to_owned);
-    let rows: Vec<[String; 7]> = std::iter::once(header).chain(results.figures.iter().map(row)).collect();
-    let mut widths = [0; 7];
+    let mut text = aligned(&HEADER, results.figures.iter().map(row));
+    text.push('\n');
+    for line in ratio_lines(results).into_iter().chain(other_lines(results)) {
+        let _ = writeln!(text, "{line}");
+    }
+    text.push('\n');
+    text.push_str(&verdict(results));
+    text
+}
+
+/// A table as aligned text.
+pub(crate) fn aligned<const N: usize>(header: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -23,12 +34,6 @@ pub(crate) fn text(results: &Results) -> String {
         }
         let _ = writeln!(text, "{}", line.trim_end());
     }
-    text.push('\n');
-    for line in ratio_lines(results).into_iter().chain(other_lines(results)) {
-        let _ = writeln!(text, "{line}");
-    }
-    text.push('\n');
-    text.push_str(&verdict(results));
     text
 }
 
@@ -64,24 +69,24 @@ pub(crate) fn ratio_lines(results: &Results) -> Vec<String> {
 /// Module, start and what surrounded the run, a line each.
 #[allow(clippy::cast_precision_loss, reason = "a size")]
 pub(crate) fn other_lines(results: &Results) -> Vec<String> {
-    let starts = &results.starts;
-    vec![
-        format!("module: {} bytes ({:.1} KiB)", results.module_bytes, results.module_bytes as f64 / 1024.0),
+    let start = results.starts.as_ref().map(|starts| {
         format!(
             "start of Envoy with the filter: {:+.0} ms (quartiles {}) on {:.0} ms, {:+.0} ms of CPU time; three VMs",
             starts.added_wall.median,
             range(starts.added_wall.quartiles),
             starts.filterless_wall,
             starts.added_cpu.median
-        ),
-        format!(
-            "{} rounds in {:.0} s; meanwhile others used {:.0} % of the machine, the hypervisor took {:.0} %",
-            results.measured.rounds.len(),
-            results.measured.took.as_secs_f64(),
-            results.measured.others * 100.0,
-            results.measured.stolen * 100.0
-        ),
-    ]
+        )
+    });
+    let module = format!("module: {} bytes ({:.1} KiB)", results.module_bytes, results.module_bytes as f64 / 1024.0);
+    let rounds = format!(
+        "{} rounds in {:.0} s; meanwhile others used {:.0} % of the machine, the hypervisor took {:.0} %",
+        results.measured.rounds.len(),
+        results.measured.took.as_secs_f64(),
+        results.measured.others * 100.0,
+        results.measured.stolen * 100.0
+    );
+    std::iter::once(module).chain(start).chain([rounds]).collect()
 }
 
 /// Whether the run concludes, and if not, why.

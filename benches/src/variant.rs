@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use meshspan_kit::config::EnvoyConfig;
 use serde_json::json;
 
+use crate::sampler::Sampler;
+use crate::subject::Upstream;
+
 /// The listener of the shipped configuration that all variants are made of.
 pub(crate) const LISTENER: &str = "inbound";
 
-/// A way to run Envoy. All others are measured against [`Variant::Filterless`].
+/// A way to run Envoy. All others of a run are measured against the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Variant {
     /// No tracing at all.
@@ -25,11 +28,13 @@ pub(crate) enum Variant {
         /// Of requests without a trace context.
         percent: f64,
     },
+    /// The filter with a sampler that records nothing.
+    Unsampled(Sampler),
 }
 
 impl Variant {
-    /// Every variant, in the order of the table.
-    pub(crate) const ALL: &[Self] = &[
+    /// Those of the main table, in its order.
+    pub(crate) const TRACERS: &[Self] = &[
         Self::Filterless,
         Self::Control,
         Self::Native { percent: 100.0 },
@@ -38,6 +43,16 @@ impl Variant {
         Self::Meshspan { percent: 1.0 },
     ];
 
+    /// Those of the table of samplers, in its order.
+    pub(crate) fn samplers() -> Vec<Self> {
+        Sampler::ALL.iter().map(|sampler| Self::Unsampled(*sampler)).collect()
+    }
+
+    /// Whether it is the first one over again, so that any difference is the method's.
+    pub(crate) fn is_control(self) -> bool {
+        matches!(self, Self::Control | Self::Unsampled(Sampler::AlwaysOffAgain))
+    }
+
     /// Its name in tables.
     pub(crate) fn name(self) -> String {
         match self {
@@ -45,28 +60,37 @@ impl Variant {
             Self::Control => "no filter, again (control)".to_owned(),
             Self::Native { percent } => format!("native tracer, {percent} %"),
             Self::Meshspan { percent } => format!("meshspan, {percent} %"),
+            Self::Unsampled(sampler) => sampler.name().to_owned(),
         }
     }
 
-    /// The share of requests that make a span, 0 to 1.
+    /// The share of requests that make a span, 0 to 1; of a sampler's variant the most that it may be.
     pub(crate) fn sampled(self) -> f64 {
         match self {
             Self::Filterless | Self::Control => 0.0,
+            Self::Unsampled(sampler) => sampler.most(),
             Self::Native { percent } | Self::Meshspan { percent } => percent / 100.0,
         }
     }
 
     /// The shipped `server-minimal.yaml`, changed in nothing but addresses and how it traces.
-    pub(crate) fn config(self, upstream: SocketAddr, collector: SocketAddr) -> anyhow::Result<EnvoyConfig> {
+    pub(crate) fn config(self, upstream: &Upstream, collector: SocketAddr) -> anyhow::Result<EnvoyConfig> {
         let config = EnvoyConfig::shipped("server-minimal.yaml")?
             .local()
-            .cluster("application", upstream)
+            .cluster("application", upstream.address()?)
             .cluster("collector", collector);
         Ok(match self {
             Self::Filterless | Self::Control => config.without_filter(),
             Self::Native { percent } => {
                 config.without_filter().connection_managers(|_, manager| manager["tracing"] = native_tracing(percent))
             }
+            Self::Unsampled(sampler) => config
+                .wasm_module_from_env()?
+                .add_cluster("strategies", upstream.strategies(), false)
+                .meshspan(|_, config| {
+                    config["tracer_provider"]["sampler"] = sampler.settings();
+                    config["distribution"]["meshspan"] = sampler.distribution();
+                }),
             Self::Meshspan { percent } => {
                 let config = config.wasm_module_from_env()?;
                 // 100 % is what the shipped file says by saying nothing.
