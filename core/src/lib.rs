@@ -42,6 +42,7 @@ pub mod http;
 pub mod ledger;
 pub mod log_line;
 pub mod masking;
+pub mod metrics;
 pub mod otlp;
 mod percent;
 pub mod plugin;

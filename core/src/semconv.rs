@@ -77,3 +77,21 @@ pub(crate) mod envoy {
     /// The route's name.
     pub(crate) const ROUTE_NAME: &str = "envoy.route.name";
 }
+
+/// Attributes that metrics have and spans do not.
+pub(crate) mod metric {
+    /// The caller, in the service graph.
+    pub(crate) const CLIENT: &str = "client";
+    /// What kind of node is called, where it is no service: `database`, `virtual_node`.
+    pub(crate) const CONNECTION_TYPE: &str = "connection_type";
+    /// Whether the request failed, in the service graph.
+    pub(crate) const FAILED: &str = "failed";
+    /// The class of Envoy's response flag.
+    pub(crate) const FLAG_CLASS: &str = "flag_class";
+    pub(crate) const RPC_METHOD: &str = "rpc.method";
+    pub(crate) const RPC_RESPONSE_STATUS_CODE: &str = "rpc.response.status_code";
+    pub(crate) const RPC_SERVICE: &str = "rpc.service";
+    pub(crate) const RPC_SYSTEM_NAME: &str = "rpc.system.name";
+    /// The one called, in the service graph.
+    pub(crate) const SERVER: &str = "server";
+}
