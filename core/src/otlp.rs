@@ -88,6 +88,9 @@ pub struct Envelope {
     scope: Vec<u8>,
 }
 
+/// The instrumentation scope: the tracer, the logger and the meter.
+pub(crate) const SCOPE_NAME: &str = "meshspan";
+
 /// The field of an item in the message of its scope (`ScopeSpans.spans`, `ScopeLogs.log_records`,
 /// `ScopeMetrics.metrics`).
 pub(crate) const ITEM_FIELD: u32 = 2;
@@ -106,7 +109,7 @@ impl Envelope {
             put_bytes(&mut resource, 3, url.as_bytes());
         }
         let mut message = Vec::new();
-        put_bytes(&mut message, 1, b"meshspan");
+        put_bytes(&mut message, 1, SCOPE_NAME.as_bytes());
         put_bytes(&mut message, 2, crate::VERSION.as_bytes());
         let mut scope = Vec::new();
         put_bytes(&mut scope, 1, &message);

@@ -8,6 +8,7 @@ use super::force::ForceConfig;
 use super::jaeger_remote::JaegerRemoteConfig;
 use super::keep::KeepConfig;
 use super::masking::MaskingConfig;
+use super::meter::MeterConfig;
 use super::rate_limiting::RateLimitingConfig;
 use super::response::ResponseConfig;
 use crate::attribute::Attribute;
@@ -28,6 +29,8 @@ pub struct Config {
     pub propagators: Vec<PropagatorKind>,
     /// `tracer_provider`. `None`: a no-op tracer, and headers pass untouched.
     pub tracer: Option<TracerConfig>,
+    /// `meter_provider`. `None`: no metrics are exported.
+    pub meter: Option<MeterConfig>,
     /// `instrumentation/development.general`.
     pub instrumentation: InstrumentationConfig,
     /// `distribution.meshspan`.

@@ -5,7 +5,7 @@ use super::ordered::OrderedMap;
 use super::pairs::{read_pairs, report_entry};
 use super::reader::{Key, Object, Reader, built, not_offered};
 use super::token::header_name;
-use super::{Clusters, Compression, Endpoint, ExporterConfig, OtlpProtocol};
+use super::{Clusters, Compression, DefaultHistogram, Endpoint, ExporterConfig, OtlpProtocol, TemporalityPreference};
 use crate::signal::Signal;
 
 const EXPORTERS: &[Key] = &[
@@ -76,8 +76,70 @@ const RESERVED_HEADERS: &[&str] = &[
     "upgrade",
 ];
 
+/// What only an exporter of metrics can be told (OTLP Metrics Exporter).
+#[derive(Clone, Copy, Default)]
+pub(super) struct MetricSettings {
+    pub(super) temporality: TemporalityPreference,
+    pub(super) default_histogram: DefaultHistogram,
+}
+
+const METRIC_GRPC_KEYS: &[Key] = &[
+    built("endpoint"),
+    built("tls"),
+    built("headers"),
+    built("headers_list"),
+    built("compression"),
+    built("timeout"),
+    built("temporality_preference"),
+    built("default_histogram_aggregation"),
+];
+
+const METRIC_HTTP_KEYS: &[Key] = &[
+    built("endpoint"),
+    built("tls"),
+    built("headers"),
+    built("headers_list"),
+    built("compression"),
+    built("timeout"),
+    built("encoding"),
+    built("temporality_preference"),
+    built("default_histogram_aggregation"),
+];
+
+const TEMPORALITIES: &[(&str, TemporalityPreference)] = &[
+    ("cumulative", TemporalityPreference::Cumulative),
+    ("delta", TemporalityPreference::Delta),
+    ("low_memory", TemporalityPreference::LowMemory),
+];
+
+const HISTOGRAMS: &[(&str, DefaultHistogram)] = &[
+    ("explicit_bucket_histogram", DefaultHistogram::Explicit),
+    ("base2_exponential_bucket_histogram", DefaultHistogram::Exponential),
+];
+
 /// Reads an exporter of this signal; `None` if it is wrong.
 pub(super) fn read(reader: &Reader<'_>, signal: Signal, clusters: &Clusters) -> Option<ExporterConfig> {
+    read_any(reader, signal, clusters).map(|(exporter, _)| exporter)
+}
+
+/// Reads an exporter of metrics; `None` if it is wrong.
+pub(super) fn read_metrics(reader: &Reader<'_>, clusters: &Clusters) -> Option<(ExporterConfig, MetricSettings)> {
+    let (exporter, object) = read_any(reader, Signal::Metrics, clusters)?;
+    let temporality = object.nullable("temporality_preference");
+    let histogram = object.nullable("default_histogram_aggregation");
+    let settings = MetricSettings {
+        temporality: temporality.and_then(|word| word.one_of(TEMPORALITIES)).unwrap_or_default(),
+        default_histogram: histogram.and_then(|word| word.one_of(HISTOGRAMS)).unwrap_or_default(),
+    };
+    Some((exporter, settings))
+}
+
+/// An exporter, and its object for what else stands there.
+fn read_any<'d>(reader: &Reader<'d>, signal: Signal, clusters: &Clusters) -> Option<(ExporterConfig, Object<'d>)> {
+    let (grpc_keys, http_keys) = match signal {
+        Signal::Metrics => (METRIC_GRPC_KEYS, METRIC_HTTP_KEYS),
+        Signal::Traces | Signal::Logs => (GRPC_KEYS, HTTP_KEYS),
+    };
     let called = match signal {
         Signal::Traces => "span exporter",
         Signal::Logs => "log record exporter",
@@ -85,20 +147,21 @@ pub(super) fn read(reader: &Reader<'_>, signal: Signal, clusters: &Clusters) -> 
     };
     let (name, settings) = reader.component(called, EXPORTERS)?;
     if name == "otlp_grpc" {
-        let object = settings.object_or_null(GRPC_KEYS)?;
+        let object = settings.object_or_null(grpc_keys)?;
         let insecure = read_tls(&object, GRPC_TLS_KEYS)
             .and_then(|tls| tls.nullable("insecure"))
             .and_then(|insecure| insecure.boolean())
             .unwrap_or(false);
-        read_common(&object, OtlpProtocol::Grpc, Channel::Grpc { insecure }, GRPC_ENDPOINT, clusters)
+        let exporter = read_common(&object, OtlpProtocol::Grpc, Channel::Grpc { insecure }, GRPC_ENDPOINT, clusters)?;
+        Some((exporter, object))
     } else {
-        let object = settings.object_or_null(HTTP_KEYS)?;
+        let object = settings.object_or_null(http_keys)?;
         read_tls(&object, HTTP_TLS_KEYS);
         let protocol = match object.nullable("encoding") {
             Some(encoding) => encoding.one_of(ENCODINGS).unwrap_or(OtlpProtocol::HttpProtobuf),
             None => OtlpProtocol::HttpProtobuf,
         };
-        read_common(&object, protocol, Channel::Http, signal.http_endpoint(), clusters)
+        Some((read_common(&object, protocol, Channel::Http, signal.http_endpoint(), clusters)?, object))
     }
 }
 

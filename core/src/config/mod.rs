@@ -18,6 +18,7 @@ pub(crate) mod json;
 mod keep;
 mod masking;
 mod meshspan;
+mod meter;
 mod ordered;
 mod pairs;
 mod propagator;
@@ -31,6 +32,7 @@ mod sampler;
 mod testing;
 mod token;
 mod tracer;
+pub(crate) mod view;
 
 pub use adaptive::AdaptiveConfig;
 pub use checked::*;
@@ -44,8 +46,12 @@ pub use jaeger_remote::JaegerRemoteConfig;
 pub use keep::KeepConfig;
 pub use masking::{DetectorActions, FieldRule, HashKey, MaskingConfig, MaskingMode, PatternRule};
 pub use meshspan::validate_route_template;
+pub use meter::{
+    CardinalityLimits, DefaultHistogram, ExemplarFilter, MeterConfig, MetricReaderConfig, TemporalityPreference,
+};
 pub use rate_limiting::RateLimitingConfig;
 pub use response::ResponseConfig;
+pub use view::{AggregationConfig, AttributeKeysConfig, ViewConfig};
 
 use reader::{Key, Object, Reader, Sink, built, not_yet};
 
@@ -57,9 +63,9 @@ const KEYS: &[Key] = &[
     built("resource"),
     built("propagator"),
     built("tracer_provider"),
+    built("meter_provider"),
     built("instrumentation/development"),
     built("distribution"),
-    not_yet("meter_provider"),
     not_yet("logger_provider"),
 ];
 
@@ -160,6 +166,7 @@ fn read(object: &Object<'_>) -> Config {
         resource: object.optional("resource").map(|value| resource::read(&value)).unwrap_or_default(),
         propagators: object.optional("propagator").map(|value| propagator::read(&value)).unwrap_or_default(),
         tracer: object.optional("tracer_provider").and_then(|value| tracer::read(&value, attribute_limits, &meshspan)),
+        meter: object.nullable("meter_provider").and_then(|value| meter::read(&value, &meshspan)),
         instrumentation: object
             .optional("instrumentation/development")
             .map(|value| instrumentation::read(&value))

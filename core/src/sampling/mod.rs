@@ -15,7 +15,7 @@ mod latency;
 mod operations;
 mod otel_trace_state;
 mod parent_based;
-mod pattern;
+pub(crate) mod pattern;
 mod rate_limiter;
 mod ratio;
 mod reason;

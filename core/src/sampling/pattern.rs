@@ -7,10 +7,10 @@
 ///
 /// Matching looks at no character of the text more often than the pattern is long, and allocates nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern(Box<[u8]>);
+pub(crate) struct Pattern(Box<[u8]>);
 
 impl Pattern {
-    pub(super) fn new(pattern: &str) -> Self {
+    pub(crate) fn new(pattern: &str) -> Self {
         let mut bytes = Vec::with_capacity(pattern.len());
         for byte in pattern.bytes() {
             // Stars in a row say no more than one.
@@ -22,7 +22,7 @@ impl Pattern {
     }
 
     /// Whether all of `text` follows the pattern.
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let (mut pattern, mut text) = (&*self.0, text);
         // Where to go on when what follows the last star does not fit: that pattern, and the text from one character
         // further on.
