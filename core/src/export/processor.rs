@@ -344,15 +344,24 @@ impl BatchProcessor {
 
     /// Gives up what is left and counts it.
     pub fn abandon(&mut self) {
-        let mut items: u64 = 0;
-        let in_flight = self.in_flight.drain(..).map(|request| request.attempt);
-        for attempt in in_flight.chain(self.waiting.drain(..)) {
-            items = items.saturating_add(u64::from(attempt.batch.items));
-        }
-        while let Some(batch) = self.queue.pop() {
-            items = items.saturating_add(u64::from(batch.items));
-        }
+        self.let_waiting_go(DropReason::Shutdown);
+        let in_flight = self.in_flight.drain(..).map(|request| u64::from(request.attempt.batch.items));
+        let items = in_flight.fold(0, u64::saturating_add);
         self.stats.add_dropped(DropReason::Shutdown, None, items);
+    }
+
+    /// Gives up what waits, for its first or for another try, because what is pushed next says all of it and more.
+    pub fn supersede(&mut self) {
+        self.let_waiting_go(DropReason::Superseded);
+    }
+
+    fn let_waiting_go(&mut self, reason: DropReason) {
+        let waiting = self.waiting.drain(..).map(|attempt| attempt.batch);
+        let queued = core::iter::from_fn(|| self.queue.pop());
+        let items = waiting.chain(queued).fold(0, |sum: u64, batch| sum.saturating_add(u64::from(batch.items)));
+        if items > 0 {
+            self.stats.add_dropped(reason, None, items);
+        }
     }
 
     /// What has been counted so far.

@@ -22,6 +22,8 @@ pub enum DropReason {
     Shutdown,
     /// It could not be framed or converted.
     Unsendable,
+    /// A newer collection of metrics says all of it, and more.
+    Superseded,
     /// The virtual machine that held it failed.
     VmFailure,
 }
@@ -37,6 +39,7 @@ impl DropReason {
             Self::TooLarge => "too_large",
             Self::Shutdown => "shutdown",
             Self::Unsendable => "unsendable",
+            Self::Superseded => "superseded",
             Self::VmFailure => "vm_failure",
         }
     }

@@ -6,6 +6,9 @@ use crate::masking::Masked;
 /// How many attributes a set has room for.
 pub const MOST_ATTRIBUTES: usize = 12;
 
+/// How much of a text becomes a part of a series, bytes: every series keeps its texts.
+pub const MOST_TEXT_BYTES: usize = 256;
+
 /// Attributes of a measurement: each key once, in ascending order. Text is masked text, by type.
 ///
 /// Made once for a stream, and used for all of its measurements: of each, an instrument takes those attributes that its
@@ -43,9 +46,10 @@ impl<'a> AttributeSet<'a> {
         Self::default()
     }
 
-    /// Puts a text.
+    /// Puts a text: of a long one, its first [`MOST_TEXT_BYTES`].
     pub fn put_text(&mut self, key: &'static str, text: &'a Masked<'_>) {
-        self.put(key, Value::Text(text.as_str()));
+        let text = text.as_str();
+        self.put(key, Value::Text(text.get(..text.floor_char_boundary(MOST_TEXT_BYTES)).unwrap_or_default()));
     }
 
     /// Puts an integer.

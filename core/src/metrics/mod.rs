@@ -8,11 +8,26 @@
 //! and "RPC metrics".
 
 mod attributes;
+mod encode;
+mod exemplar;
+mod exponential;
+mod histogram;
 mod instrument;
+mod provider;
 mod series;
 mod store;
+mod stream;
 
-pub use attributes::{AttributeSet, MOST_ATTRIBUTES, OwnedAttributes, Selected};
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod properties;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use attributes::{AttributeSet, MOST_ATTRIBUTES, MOST_TEXT_BYTES, OwnedAttributes, Selected};
+pub use exemplar::Exemplar;
 pub use instrument::{Definition, Instrument, InstrumentKind};
+pub use provider::MeterProvider;
 pub use series::SeriesTable;
-pub use store::{Exemplar, MetricStore, seconds};
+pub use store::{EncodedMetric, MetricStore, seconds};
