@@ -60,6 +60,8 @@ counters! {
     AttributesTruncated => "meshspan_attributes_truncated_total",
     /// Masked values that no other counter counts, because there were too many kinds of them.
     MaskingUncounted => "meshspan_masking_uncounted_total",
+    /// Measurements that went to an overflow series of an OTLP reader, because their metric was at its cap.
+    MetricsOtlpOverflowed => "meshspan_metrics_otlp_overflowed_total",
     /// Parents taken from `traceparent`.
     ExtractedTraceContext => "meshspan_propagation_extracted_tracecontext_total",
     /// Parents taken from `b3`.

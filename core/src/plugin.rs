@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use crate::config::{Config, Inject, LogLevel, ProcessorConfig};
+use crate::config::{Config, ExporterConfig, Inject, LogLevel};
 use crate::counter::{Counter, Counters};
 use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, ExporterStats, RequestId, Wakeup};
 use crate::header::HeaderEdit;
@@ -16,6 +16,7 @@ use crate::http::{
 use crate::ledger::{Findings, Held, Ledger};
 use crate::log_line::{LogDraft, LogLine};
 use crate::masking::MaskingStats;
+use crate::metrics::{MeterProvider, MetricStore};
 use crate::otlp::Envelope;
 use crate::resource::{self, NodeFacts};
 use crate::sampling::{RemoteError, SamplingRequest};
@@ -40,7 +41,10 @@ pub struct SamplerId(usize);
 #[derive(Clone, Debug)]
 pub struct Plugin {
     tracer: Option<HttpTracer>,
+    /// Those of spans, then those of metrics.
     processors: Vec<BatchProcessor>,
+    /// What is measured for OTLP, and where in `processors` its exporters begin.
+    metrics: Option<(MeterProvider, usize)>,
     ids: IdGenerator,
     inject: Inject,
     log_level: LogLevel,
@@ -64,24 +68,39 @@ impl Plugin {
         let envelope = Rc::new(Envelope::new(&resource, schema_url, semconv::SCHEMA_URL));
         let processors = tracer.map(|tracer| tracer.processors.as_slice()).unwrap_or_default();
         let backoff_seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let shortest = processors.iter().map(|processor| processor.batch.schedule_delay_ms).min();
+        let delays = processors.iter().map(|processor| processor.batch.schedule_delay_ms);
+        let intervals = config.meter.iter().flat_map(|meter| &meter.readers).map(|reader| reader.interval_ms);
+        let shortest = delays.chain(intervals).min();
+        let mut ids = IdGenerator::from_seed(seed);
+        let mut processors: Vec<_> = processors
+            .iter()
+            .zip(exporter_names(processors.iter().map(|processor| &processor.exporter)))
+            .map(|(processor, name)| {
+                BatchProcessor::new(
+                    Signal::Traces,
+                    processor,
+                    config.meshspan.limits,
+                    Rc::clone(&envelope),
+                    &name,
+                    backoff_seed,
+                )
+            })
+            .collect();
+        let metrics = config.meter.as_ref().filter(|_| !config.disabled).map(|meter| {
+            let worker = resource::of_worker(&resource, ids.span_id().to_hex().as_str());
+            let envelope = Rc::new(Envelope::new(&worker, schema_url, semconv::SCHEMA_URL));
+            let names = exporter_names(meter.readers.iter().map(|reader| &reader.exporter));
+            let (provider, exporters) =
+                MeterProvider::new(meter, config.meshspan.limits, &envelope, names, backoff_seed);
+            let first = processors.len();
+            processors.extend(exporters);
+            (provider, first)
+        });
         Self {
             tracer: tracer.map(|tracer| HttpTracer::new(config, tracer, &resource)),
-            processors: processors
-                .iter()
-                .zip(exporter_names(processors))
-                .map(|(processor, name)| {
-                    BatchProcessor::new(
-                        Signal::Traces,
-                        processor,
-                        config.meshspan.limits,
-                        Rc::clone(&envelope),
-                        &name,
-                        backoff_seed,
-                    )
-                })
-                .collect(),
-            ids: IdGenerator::from_seed(seed),
+            processors,
+            metrics,
+            ids,
             inject: config.meshspan.inject,
             log_level: config.log_level,
             tick_period_ms: shortest.unwrap_or(TICK_MS.1).clamp(TICK_MS.0, TICK_MS.1),
@@ -94,6 +113,11 @@ impl Plugin {
     /// How often the host should tick, ms.
     pub const fn tick_period_ms(&self) -> u32 {
         self.tick_period_ms
+    }
+
+    /// Where measurements for OTLP go; `None` without a meter provider.
+    pub fn metric_store(&mut self) -> Option<&mut MetricStore> {
+        self.metrics.as_mut().map(|(provider, _)| provider.store())
     }
 
     /// How header edits reach the upstream request.
@@ -219,6 +243,9 @@ impl Plugin {
 
     /// The next export request that should leave at `now` (ns). Call until `None`, and send each one or say why not.
     pub fn poll(&mut self, now: u64) -> Option<(ExportId, ExportRequest)> {
+        if let Some((provider, first)) = &mut self.metrics {
+            provider.collect(now, self.processors.get_mut(*first..).unwrap_or_default());
+        }
         self.processors.iter_mut().enumerate().find_map(|(processor, batches)| {
             let (request, content) = batches.poll(now)?;
             Some((ExportId { processor, request }, content))
@@ -298,12 +325,16 @@ impl Plugin {
 
     /// The plugin is about to go: polls give everything there is.
     pub fn flush(&mut self) {
+        if let Some((provider, _)) = &mut self.metrics {
+            provider.flush();
+        }
         self.processors.iter_mut().for_each(BatchProcessor::flush);
     }
 
     /// Nothing is queued and nothing in flight.
     pub fn is_idle(&self) -> bool {
-        self.processors.iter().all(BatchProcessor::is_idle)
+        let is_collected = self.metrics.as_ref().is_none_or(|(provider, _)| provider.is_idle());
+        is_collected && self.processors.iter().all(BatchProcessor::is_idle)
     }
 
     /// Gives up what has not been exported, and counts it.
@@ -313,6 +344,9 @@ impl Plugin {
 
     /// Tells the host what masking and the exporters have counted since the last time. How many series it refused.
     pub fn flush_stats(&mut self, host: &mut impl StatsHost) -> usize {
+        if let Some((provider, _)) = &mut self.metrics {
+            self.counters.add(Counter::MetricsOtlpOverflowed, provider.store().take_overflow());
+        }
         let masking = self.tracer.as_ref().map_or(0, |tracer| {
             self.counters.add(Counter::MaskingUncounted, tracer.masker().counts().take_uncounted());
             self.masking.flush(tracer.masker(), host)
@@ -355,13 +389,13 @@ impl Plugin {
     }
 }
 
-/// What exporters are called in statistics: by their endpoint's host and port, and by a number where several have the
-/// same.
-fn exporter_names(processors: &[ProcessorConfig]) -> impl Iterator<Item = String> {
-    processors.iter().enumerate().map(|(at, processor)| {
-        let authority = &processor.exporter.endpoint.authority;
-        let same = |other: &&ProcessorConfig| other.exporter.endpoint.authority == *authority;
-        match processors.iter().take(at).filter(same).count() {
+/// What exporters of one signal are called in statistics: by their endpoint's host and port, and by a number where
+/// several have the same.
+fn exporter_names<'c>(exporters: impl Iterator<Item = &'c ExporterConfig> + Clone) -> impl Iterator<Item = String> {
+    exporters.clone().enumerate().map(move |(at, exporter)| {
+        let authority = &exporter.endpoint.authority;
+        let same = |other: &&ExporterConfig| other.endpoint.authority == *authority;
+        match exporters.clone().take(at).filter(same).count() {
             0 => authority.clone(),
             before => format!("{authority}#{}", before.saturating_add(1)),
         }

@@ -44,7 +44,7 @@ pub fn attributes(config: &ResourceConfig, node: &NodeFacts) -> Vec<Attribute> {
     default("service.name", Some(service.as_deref().unwrap_or(UNKNOWN_SERVICE)));
     default("service.namespace", node.namespace.as_deref());
     default("service.version", node.canonical_revision.as_deref());
-    default("service.instance.id", node.id.as_deref());
+    default(SERVICE_INSTANCE_ID, node.id.as_deref());
     default("k8s.namespace.name", node.namespace.as_deref());
     default("k8s.pod.name", node.pod_name.as_deref());
     if let Some((key, name)) = node.owner.as_deref().and_then(workload) {
@@ -56,6 +56,22 @@ pub fn attributes(config: &ResourceConfig, node: &NodeFacts) -> Vec<Attribute> {
     default("telemetry.sdk.version", Some(crate::VERSION));
     attributes
 }
+
+/// The resource of one worker's metrics: each worker sums up its own, and a backend that took two workers' sums for one
+/// would see them jump. So the instance has the worker's own id behind it (semantic conventions, "Service": each worker
+/// of a server is best told apart by an instance id of its own; Metrics Data Model, "Single-Writer").
+pub fn of_worker(resource: &[Attribute], worker: &str) -> Vec<Attribute> {
+    let is_instance = |attribute: &&Attribute| attribute.name == SERVICE_INSTANCE_ID;
+    let id = match resource.iter().find(is_instance).map(|attribute| &attribute.value) {
+        Some(AttributeValue::String(instance)) => format!("{instance}/{worker}"),
+        _ => worker.to_owned(),
+    };
+    let mut attributes: Vec<_> = resource.iter().filter(|attribute| !is_instance(attribute)).cloned().collect();
+    attributes.push(Attribute { name: SERVICE_INSTANCE_ID.to_owned(), value: AttributeValue::String(id) });
+    attributes
+}
+
+const SERVICE_INSTANCE_ID: &str = "service.instance.id";
 
 /// The attribute for a workload's name, by its kind, and the name.
 fn workload(owner: &str) -> Option<(&'static str, &str)> {
@@ -126,5 +142,23 @@ mod tests {
             assert_eq!(workload(&owner), key.map(|key| (key, "checkout")), "{kind}");
         }
         assert_eq!(workload("checkout"), None, "no path");
+    }
+
+    #[test]
+    fn each_worker_is_an_instance_of_its_own() {
+        let text = |value: &str| AttributeValue::String(value.into());
+        let table = [
+            (Some(text("pod-1")), "pod-1/w", "behind the proxy's own"),
+            (None, "w", "there is none"),
+            (Some(AttributeValue::Int(1)), "w", "no text"),
+        ];
+        for (value, expected, why) in table {
+            let instance = value.map(|value| Attribute { name: SERVICE_INSTANCE_ID.into(), value });
+            let name = Attribute { name: "service.name".into(), value: text("shop") };
+            let resource: Vec<_> = [Some(name.clone()), instance].into_iter().flatten().collect();
+            let attributes = of_worker(&resource, "w");
+            let id = Attribute { name: SERVICE_INSTANCE_ID.into(), value: text(expected) };
+            assert_eq!(attributes, [name, id], "{why}");
+        }
     }
 }

@@ -476,3 +476,147 @@ fn operations_beyond_the_limit_are_counted() {
     assert_eq!(recorded, 2_000, "each of the first ones has a trace a second of its own");
     assert_eq!(plugin.counters.pending(Counter::SamplingRemoteOperationsOverLimit), 10);
 }
+
+mod metrics {
+    use std::collections::BTreeMap;
+
+    use opentelemetry_proto::tonic::collector::metrics::v1::{
+        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+    };
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
+
+    use super::*;
+    use crate::metrics::{AttributeSet, Instrument};
+
+    const S: u64 = 1_000 * MS;
+
+    fn plugin(seed: u8, exporter: &str) -> Plugin {
+        let text = format!(
+            r#"{{"file_format": "1.1",
+                "resource": {{"attributes": [{{"name": "service.instance.id", "value": "pod-1"}}]}},
+                "meter_provider": {{"readers": [{{"periodic": {{"interval": 10000, "exporter": {{
+                    "otlp_http": {{"endpoint": "http://collector:4318/v1/metrics" {exporter}}}}}}}}}]}}}}"#
+        );
+        Plugin::new(&Config::from_json(text.as_bytes()).unwrap(), &NodeFacts::default(), [seed; 32])
+    }
+
+    fn retries(plugin: &mut Plugin, by: i64) {
+        plugin.metric_store().unwrap().add(Instrument::UpstreamRetries, &AttributeSet::new(), by, None);
+    }
+
+    /// The instance and its sum, as a backend reads a request.
+    fn read(request: &ExportRequest) -> (String, i64) {
+        let request = ExportMetricsServiceRequest::decode(request.body.as_slice()).unwrap();
+        let resource = request.resource_metrics[0].resource.clone().unwrap();
+        let ids: Vec<_> = resource.attributes.iter().filter(|one| one.key == "service.instance.id").collect();
+        assert_eq!(ids.len(), 1, "one id");
+        let Some(Value::StringValue(id)) = ids[0].value.clone().unwrap().value else { panic!("a text") };
+        let Some(Data::Sum(sum)) = &request.resource_metrics[0].scope_metrics[0].metrics[0].data else { panic!("sum") };
+        let Some(number_data_point::Value::AsInt(value)) = sum.data_points[0].value else { panic!("an integer") };
+        (id, value)
+    }
+
+    #[test]
+    fn workers_streams_add_up_to_the_total() {
+        for (exporter, is_delta) in [("", false), (r#", "temporality_preference": "delta""#, true)] {
+            let mut workers: Vec<Plugin> = (1..=3).map(|seed| plugin(seed, exporter)).collect();
+            // A backend knows a stream by its resource and attributes: it adds differences, and takes the last sum.
+            let mut backend: BTreeMap<String, i64> = BTreeMap::new();
+            let mut total = 0;
+            for round in 0..5_u32 {
+                for (worker, by) in workers.iter_mut().zip([1, 10, 100]) {
+                    let now = u64::from(round) * 10 * S;
+                    while let Some((id, request)) = worker.poll(now) {
+                        let (instance, value) = read(&request);
+                        assert!(instance.starts_with("pod-1/") && instance.len() == 6 + 16, "{instance}");
+                        let known = backend.entry(instance).or_default();
+                        *known = if is_delta { *known + value } else { value };
+                        assert_eq!(worker.handle_response(id, &accepted(), now), None);
+                    }
+                    if round < 4 {
+                        retries(worker, by);
+                        total += by;
+                    }
+                }
+            }
+            assert_eq!(backend.len(), 3, "three streams");
+            assert_eq!(backend.values().sum::<i64>(), total, "{exporter}");
+        }
+    }
+
+    #[test]
+    fn the_books_are_kept_by_data_points() {
+        let mut plugin = plugin(1, "");
+        assert_eq!(plugin.poll(0), None);
+        for status in 0..5 {
+            let mut set = AttributeSet::new();
+            set.put_int("http.response.status_code", status);
+            plugin.metric_store().unwrap().record(Instrument::HttpServerRequestDuration, &set, 1.0, None);
+        }
+        let (id, request) = plugin.poll(10 * S).unwrap();
+        assert_eq!(&*request.cluster, "collector");
+        let books = |plugin: &Plugin| {
+            let stats = plugin.exporter_stats().next().unwrap();
+            (stats.signal(), stats.exporter().to_owned(), stats.started(), stats.exported(), stats.all_dropped())
+        };
+        let name = || "collector:4318".to_owned();
+        assert_eq!(books(&plugin), (Signal::Metrics, name(), 5, 0, 0));
+        let partial = ExportMetricsPartialSuccess { rejected_data_points: 2, error_message: "too old".into() };
+        let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+        let answer = ExportResponse { headers: &[(b":status", b"200")], body: &body, trailers: &[] };
+        let line = plugin.handle_response(id, &answer, 10 * S).unwrap();
+        assert!(line.text.as_str().contains("rejected 2 data points"), "{}", line.text.as_str());
+        assert_eq!(books(&plugin), (Signal::Metrics, name(), 5, 3, 2));
+    }
+
+    #[test]
+    fn the_end_tells_what_was_not_told() {
+        let mut plugin = plugin(1, "");
+        assert_eq!(plugin.poll(0), None);
+        retries(&mut plugin, 7);
+        assert!(plugin.is_idle());
+        plugin.flush();
+        assert!(!plugin.is_idle());
+        let (id, request) = plugin.poll(S).unwrap();
+        assert_eq!(read(&request).1, 7);
+        plugin.handle_response(id, &accepted(), S);
+        assert!(plugin.is_idle());
+    }
+
+    #[test]
+    fn what_overflows_is_counted() {
+        let mut plugin = plugin(1, "");
+        for number in 0..2_100 {
+            let mut set = AttributeSet::new();
+            set.put_int("http.route", number);
+            plugin.metric_store().unwrap().add(Instrument::UpstreamRetries, &set, 1, None);
+        }
+        plugin.flush_stats(&mut Host::default());
+        assert_eq!(plugin.counters.pending(Counter::MetricsOtlpOverflowed), 101);
+    }
+
+    #[derive(Default)]
+    struct Host;
+
+    impl StatsHost for Host {
+        fn define(&mut self, _: StatKind, _: &str) -> Option<u32> {
+            Some(1)
+        }
+
+        fn tell(&mut self, _: u32, _: StatChange) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_disabled_plugin_measures_nothing() {
+        let config = Config::from_json(
+            br#"{"file_format": "1.1", "disabled": true,
+                "meter_provider": {"readers": [{"periodic": {"exporter": {"otlp_grpc": {}}}}]}}"#,
+        );
+        let mut plugin = Plugin::new(&config.unwrap(), &NodeFacts::default(), [7; 32]);
+        assert!(plugin.metric_store().is_none());
+        assert_eq!(plugin.poll(u64::MAX), None);
+    }
+}
