@@ -209,7 +209,7 @@ const fn mix(state: u64, word: u64) -> u64 {
     (state.rotate_left(23) ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd)
 }
 
-/// Spreads the last words' bits over all (the finalizer of MurmurHash3).
+/// Spreads the last words' bits over all (the finalizer of `MurmurHash3`).
 const fn finish(mut state: u64) -> u64 {
     state ^= state >> 33;
     state = state.wrapping_mul(0xff51_afd7_ed55_8ccd);

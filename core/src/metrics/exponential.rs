@@ -1,4 +1,4 @@
-//! The base-2 exponential histogram of one series (Metrics Data Model, "ExponentialHistogram"; Metrics SDK, "Base2
+//! The base-2 exponential histogram of one series (Metrics Data Model, "`ExponentialHistogram`"; Metrics SDK, "Base2
 //! Exponential Bucket Histogram Aggregation").
 //!
 //! At scale `s` the boundaries are the powers of 2^(2^-s), and bucket `i` holds what is above the power `i` and up to

@@ -1,4 +1,4 @@
-//! A store and its periodic readers (Metrics SDK, "Periodic exporting MetricReader").
+//! A store and its periodic readers (Metrics SDK, "Periodic exporting `MetricReader`").
 
 use std::rc::Rc;
 

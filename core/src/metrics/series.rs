@@ -37,13 +37,11 @@ impl<T> SeriesTable<T> {
             self.series.push(OneSeries { hash, attributes: OwnedAttributes::from(attributes), value: make() });
             self.enter_last(hash);
         }
-        match self.series.get_mut(at) {
-            Some(series) => &mut series.value,
-            None => {
-                self.overflowed = self.overflowed.saturating_add(1);
-                self.overflow.get_or_insert_with(make)
-            }
+        if let Some(series) = self.series.get_mut(at) {
+            return &mut series.value;
         }
+        self.overflowed = self.overflowed.saturating_add(1);
+        self.overflow.get_or_insert_with(make)
     }
 
     /// The series and their attributes, the oldest first. The overflow series, if there is one, comes last and has no
@@ -171,7 +169,9 @@ mod tests {
         let mut text = AttributeSet::new();
         text.put_text("a", &digits);
         others.push(text);
-        others.iter().for_each(|set| add(&mut table, set));
+        for set in &others {
+            add(&mut table, set);
+        }
         assert_eq!(table.len(), 1 + others.len(), "all differ");
     }
 

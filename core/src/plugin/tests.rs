@@ -592,11 +592,10 @@ mod metrics {
             set.put_int("http.route", number);
             plugin.metric_store().unwrap().add(Instrument::UpstreamRetries, &set, 1, None);
         }
-        plugin.flush_stats(&mut Host::default());
+        plugin.flush_stats(&mut Host);
         assert_eq!(plugin.counters.pending(Counter::MetricsOtlpOverflowed), 101);
     }
 
-    #[derive(Default)]
     struct Host;
 
     impl StatsHost for Host {
