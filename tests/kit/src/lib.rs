@@ -37,6 +37,7 @@ pub mod config;
 pub mod envoy;
 pub mod grpcio;
 pub mod load;
+pub mod metrics;
 mod process;
 pub mod receiver;
 pub mod runtime;

@@ -2,5 +2,6 @@
 
 mod collector;
 mod jaeger;
+mod metrics;
 mod restart;
 mod support;

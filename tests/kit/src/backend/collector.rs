@@ -1,4 +1,4 @@
-//! An OpenTelemetry Collector: OTLP in, every span in a file.
+//! An OpenTelemetry Collector: OTLP in, every span in a file, and every metric in another.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use serde_json::{Value, json};
 
@@ -74,18 +75,31 @@ impl Collector {
     /// # Errors
     /// When its files cannot be read, or hold what is not OTLP.
     pub fn spans(&self) -> anyhow::Result<Vec<ReceivedSpan>> {
-        let mut spans = Vec::new();
+        let exports: Vec<ExportTraceServiceRequest> = self.read("spans")?;
+        Ok(exports.iter().flat_map(|export| ReceivedSpan::all_of(export, Protocol::HttpJson)).collect())
+    }
+
+    /// All metrics that it took in all its lives, as it wrote them: it may put several exports together.
+    ///
+    /// # Errors
+    /// As [`Self::spans`].
+    pub fn metrics(&self) -> anyhow::Result<Vec<ExportMetricsServiceRequest>> {
+        self.read("metrics")
+    }
+
+    /// The lines of a file of each life.
+    fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> anyhow::Result<Vec<T>> {
+        let mut exports = Vec::new();
         for life in 1..=self.program.lives() {
-            let text = std::fs::read_to_string(spans_file(self.program.folder(), life)).unwrap_or_default();
+            let text = std::fs::read_to_string(file(self.program.folder(), name, life)).unwrap_or_default();
             // A kill may leave a line without its end, which it had answered to nobody.
             let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
             for line in whole.lines() {
-                let export: ExportTraceServiceRequest =
-                    serde_json::from_str(line).with_context(|| format!("in the file of life {life}: {line}"))?;
-                spans.extend(ReceivedSpan::all_of(&export, Protocol::HttpJson));
+                let export = serde_json::from_str(line);
+                exports.push(export.with_context(|| format!("in the file {name} of life {life}: {line}"))?);
             }
         }
-        Ok(spans)
+        Ok(exports)
     }
 
     /// Waits until it has taken at least `count` spans in all its lives, and gives them.
@@ -132,23 +146,24 @@ impl Collector {
 }
 
 fn config(folder: &Path, ports: &[SocketAddr], life: u32) -> Value {
+    // With rotation, which is never reached, it writes without a buffer: what it has answered is in the file.
+    let exporter = |name| json!({"path": file(folder, name, life), "rotation": {"max_megabytes": 4096}});
     json!({
         "receivers": otlp_receiver(ports[0], ports[1]),
-        "exporters": {"file": {
-            "path": spans_file(folder, life),
-            // With rotation, which is never reached, it writes without a buffer: what it has answered is in the file.
-            "rotation": {"max_megabytes": 4096},
-        }},
+        "exporters": {"file/spans": exporter("spans"), "file/metrics": exporter("metrics")},
         "service": {
             "telemetry": telemetry(ports[2]),
-            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["file"]}},
+            "pipelines": {
+                "traces": {"receivers": ["otlp"], "exporters": ["file/spans"]},
+                "metrics": {"receivers": ["otlp"], "exporters": ["file/metrics"]},
+            },
         },
     })
 }
 
 /// One for each life: a line that a kill cut off stays the last of its file.
-fn spans_file(folder: &Path, life: u32) -> PathBuf {
-    folder.join(format!("spans-{life}.jsonl"))
+fn file(folder: &Path, name: &str, life: u32) -> PathBuf {
+    folder.join(format!("{name}-{life}.jsonl"))
 }
 
 /// A counter's values by its label `transport`, in Prometheus' text; with or without `_total` behind its name.
