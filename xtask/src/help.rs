@@ -27,7 +27,8 @@ demo [--keep] [--json FILE] [--backend embedded|jaeger] [...]
 
 test [--long] [--only PART]... [-- NAME...]
     --long            more cases for property tests, half a minute for each fault in Envoy and five for
-                      the one that shows flat memory, a minute for each fuzz target
+                      the one that shows flat memory, as long for a load on `adaptive`, a minute for
+                      each fuzz target
     --only PART       only this part, may be repeated; parts: PARTS
     -- NAME           only tests whose name contains NAME
 
