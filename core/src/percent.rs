@@ -1,4 +1,4 @@
-//! Percent-encoding (RFC 3986 §2.1), read leniently.
+//! Percent-encoding (RFC 3986 §2.1). What reads a text at several depths without a copy has its own way: masking.
 
 use std::borrow::Cow;
 
@@ -6,26 +6,39 @@ use crate::hex;
 
 /// The bytes that `value` stands for. A `%` that no two hex digits follow stands for itself.
 pub(crate) fn decode(value: &[u8]) -> Cow<'_, [u8]> {
-    if !value.contains(&b'%') {
-        return Cow::Borrowed(value);
-    }
-    let mut decoded = Vec::with_capacity(value.len());
+    if value.contains(&b'%') { Cow::Owned(decode_all(value).0) } else { Cow::Borrowed(value) }
+}
+
+/// The same where such a `%` is an error. `None`: there is one.
+pub(crate) fn decode_strictly(value: &[u8]) -> Option<Vec<u8>> {
+    let (decoded, is_whole) = decode_all(value);
+    is_whole.then_some(decoded)
+}
+
+/// The bytes, and whether each `%` began an escape.
+fn decode_all(value: &[u8]) -> (Vec<u8>, bool) {
+    let (mut decoded, mut is_whole) = (Vec::with_capacity(value.len()), true);
     let mut rest = value;
-    loop {
-        match rest {
-            [] => break,
-            [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let byte = hex::parse_any_case(&[*high, *low]).and_then(|byte| u8::try_from(byte).ok());
-                decoded.extend(byte);
-                rest = tail;
+    while let [byte, tail @ ..] = rest {
+        (rest, is_whole) = match escape(rest) {
+            Some((byte, behind)) => {
+                decoded.push(byte);
+                (behind, is_whole)
             }
-            [byte, tail @ ..] => {
+            None => {
                 decoded.push(*byte);
-                rest = tail;
+                (tail, is_whole && *byte != b'%')
             }
-        }
+        };
     }
-    Cow::Owned(decoded)
+    (decoded, is_whole)
+}
+
+/// The byte that the escape stands for with which `text` begins, and what is behind it.
+fn escape(text: &[u8]) -> Option<(u8, &[u8])> {
+    let [b'%', high, low, rest @ ..] = text else { return None };
+    let byte = hex::parse_any_case(&[*high, *low]).and_then(|byte| u8::try_from(byte).ok())?;
+    Some((byte, rest))
 }
 
 #[cfg(test)]
@@ -48,6 +61,10 @@ mod tests {
         ];
         for (value, expected, why) in table {
             assert_eq!(&*decode(value.as_bytes()), expected.as_bytes(), "{why}");
+            let strict = decode_strictly(value.as_bytes());
+            let is_whole = !expected.contains('%');
+            assert_eq!(strict.as_deref(), is_whole.then_some(expected.as_bytes()), "{why}");
         }
+        assert_eq!(decode_strictly(b"%2541").as_deref(), Some(&b"%41"[..]), "a % that was encoded is none");
     }
 }

@@ -4,7 +4,7 @@
 
 use super::error::Problem;
 use super::reader::Reader;
-use crate::hex;
+use crate::percent;
 
 /// One entry, decoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,17 +51,8 @@ fn parse_pair(entry: &str) -> Result<(String, String), &'static str> {
 }
 
 fn percent_decode(text: &str) -> Result<String, &'static str> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let digits = bytes.next().zip(bytes.next()).map(|(high, low)| [high, low]);
-        let byte = digits.and_then(|digits| hex::parse_any_case(&digits)).and_then(|byte| u8::try_from(byte).ok());
-        decoded.push(byte.ok_or("name=value where each % is followed by two hexadecimal digits")?);
-    }
+    let decoded = percent::decode_strictly(text.as_bytes())
+        .ok_or("name=value where each % is followed by two hexadecimal digits")?;
     String::from_utf8(decoded).map_err(|_| "name=value whose percent-encoded bytes are UTF-8")
 }
 
