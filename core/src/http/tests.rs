@@ -6,6 +6,7 @@ mod adaptive;
 mod attributes;
 mod endings;
 mod force;
+mod grpc;
 mod keep;
 mod limits;
 mod masking;
