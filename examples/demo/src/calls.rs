@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use meshspan_kit::client::Request;
 
+use crate::apps::{RESERVE, RESERVE_METHOD};
+
 const W3C_TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const W3C_SPAN: &str = "00f067aa0ba902b7";
 const B3_TRACE: &str = "463ac35c9f6413ad";
@@ -31,6 +33,8 @@ pub(crate) struct Call {
     pub(crate) sampled: bool,
     /// What the query says in plain text, and what spans may say of it.
     pub(crate) masked: Option<(&'static str, &'static str)>,
+    /// The gRPC method by which checkout calls inventory, where it does.
+    pub(crate) method: Option<&'static str>,
     /// Text that must have reached inventory in `tracestate` and in `baggage`.
     pub(crate) carried: Option<(&'static str, &'static str)>,
 }
@@ -82,6 +86,7 @@ pub(crate) fn all() -> Vec<Call> {
         parent_id: None,
         sampled: true,
         masked: None,
+        method: None,
         carried: None,
     };
     vec![
@@ -101,6 +106,7 @@ pub(crate) fn all() -> Vec<Call> {
         },
         plain("/payment", 503),
         plain("/report", 200),
+        Call { method: Some(RESERVE_METHOD), ..plain(RESERVE, 200) },
         Call {
             caller: "a W3C caller",
             headers: vec![

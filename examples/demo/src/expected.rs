@@ -16,6 +16,9 @@ const CHAIN: [(&str, SpanKind); 5] = [
     ("inventory", SpanKind::Server),
 ];
 
+/// Where the spans of checkout's own call begin.
+const BEHIND_CHECKOUT: usize = 3;
+
 /// Whether a call's spans are all there, with the right parents and outcomes, and nothing else is in its trace.
 ///
 /// # Errors
@@ -39,7 +42,7 @@ pub(crate) fn check(call: &Call, answer: &Answered, spans: &[ReceivedSpan]) -> a
         return Ok(());
     }
     let mut parent = call.parent_id.map(str::to_owned);
-    for (service, kind) in CHAIN {
+    for (place, (service, kind)) in CHAIN.into_iter().enumerate() {
         let mut found = of_trace.iter().filter(|span| span.service() == service && span.kind() == kind);
         let what = format!("the {kind:?} span of {service}");
         let Some(span) = found.next() else {
@@ -58,6 +61,11 @@ pub(crate) fn check(call: &Call, answer: &Answered, spans: &[ReceivedSpan]) -> a
             "{what} in trace {trace_id} has the span status {:?}",
             span.status()
         );
+        if let Some(method) = call.method.filter(|_| place >= BEHIND_CHECKOUT) {
+            let status = span.text("rpc.response.status_code");
+            ensure!(span.name() == method, "{what} in trace {trace_id} is named {:?} and not {method}", span.name());
+            ensure!(status == Some("OK"), "{what} in trace {trace_id} says the gRPC status {status:?}");
+        }
         if let Some((plain, masked)) = call.masked {
             let all = span.to_json().to_string();
             ensure!(!all.contains(plain), "{what} in trace {trace_id} shows {plain:?}");
@@ -118,7 +126,7 @@ mod tests {
     #[test]
     fn whatever_is_wrong_is_found() {
         type Change = fn(&mut Call, &mut Answered, &mut Vec<ReceivedSpan>);
-        let cases: [(&str, Change, &str); 13] = [
+        let cases: [(&str, Change, &str); 14] = [
             ("another answer", |_, a, _| a.status = 200, "the answer was 200"),
             ("no propagation", |_, a, _| a.traceparent = None, "no traceparent"),
             ("another trace", |c, _, _| c.trace_id = Some("00".repeat(16)), "not the caller's"),
@@ -131,6 +139,7 @@ mod tests {
             ("a wrong parent", |_, _, s| s[3].span.parent_span_id = vec![9; 8], "has the parent"),
             ("a lost failure", |_, _, s| s[4].span.status = None, "the span status"),
             ("a lost code", |_, _, s| s[4].span.attributes.clear(), "says the status None"),
+            ("no call", |c, _, _| c.method = Some("a.B/C"), "and not a.B/C"),
             ("another last parent", |_, a, _| *a = answer(4, "01"), "not its sidecar's"),
         ];
         for (why, change, part) in cases {

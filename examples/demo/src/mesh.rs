@@ -31,7 +31,7 @@ impl Mesh {
         };
         let shipped = |file: &str| {
             let config = EnvoyConfig::shipped(file)?.local().wasm_module(module).schedule_delay(SCHEDULE_DELAY);
-            let routes = json!(["/checkout", "/payment", "/report", "/users/{id}"]);
+            let routes = json!(["/checkout", "/payment", "/report", "/reserve", "/users/{id}"]);
             anyhow::Ok(config.meshspan(|_, config| {
                 config["distribution"]["meshspan"]["routes"] = routes.clone();
             }))

@@ -194,10 +194,18 @@ async fn trailers() -> Response {
 }
 
 async fn grpc(Path((code, _)): Path<(u8, String)>) -> Response {
+    grpc_answer(b"", code)
+}
+
+/// A gRPC answer: one message, and the status in trailers. It has to go by HTTP/2.
+pub fn grpc_answer(message: &[u8], status: u8) -> Response {
+    let mut frame = vec![0];
+    frame.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+    frame.extend_from_slice(message);
     let mut response = Response::new(body_of(move |sender| async move {
-        let _ = sender.send(Frame::data(Bytes::from_static(&[0; 5]))).await;
+        let _ = sender.send(Frame::data(Bytes::from(frame))).await;
         let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from(u16::from(code)));
+        trailers.insert("grpc-status", HeaderValue::from(u16::from(status)));
         let _ = sender.send(Frame::trailers(trailers)).await;
     }));
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));

@@ -3,5 +3,5 @@
 mod http;
 mod raw;
 
-pub use http::{ReceivedHead, Service};
+pub use http::{ReceivedHead, Service, grpc_answer};
 pub use raw::{RawUpstream, Step};
