@@ -40,6 +40,7 @@ pub mod header;
 pub mod hex;
 pub mod http;
 pub mod ledger;
+pub mod log;
 pub mod log_line;
 pub mod masking;
 pub mod metrics;

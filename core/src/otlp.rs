@@ -15,7 +15,7 @@ pub(crate) enum AnyValue<'a> {
 }
 
 /// Appends the fields of an `AnyValue` message.
-fn put_any_value(buffer: &mut Vec<u8>, value: AnyValue<'_>) {
+pub(crate) fn put_any_value(buffer: &mut Vec<u8>, value: AnyValue<'_>) {
     match value {
         AnyValue::Text(text) => put_bytes(buffer, 1, text.as_bytes()),
         AnyValue::Bool(truth) => put_uint(buffer, 2, u64::from(truth)),
@@ -32,7 +32,8 @@ fn put_any_value(buffer: &mut Vec<u8>, value: AnyValue<'_>) {
     }
 }
 
-fn any_value_len(value: AnyValue<'_>) -> usize {
+/// How many bytes [`put_any_value`] appends.
+pub(crate) fn any_value_len(value: AnyValue<'_>) -> usize {
     match value {
         AnyValue::Text(text) => delimited_len(text.len()),
         AnyValue::Bool(_) => 2,

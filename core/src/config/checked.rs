@@ -7,6 +7,7 @@ use super::composite::ComposableConfig;
 use super::force::ForceConfig;
 use super::jaeger_remote::JaegerRemoteConfig;
 use super::keep::KeepConfig;
+use super::logs::LogsConfig;
 use super::masking::MaskingConfig;
 use super::meter::MeterConfig;
 use super::rate_limiting::RateLimitingConfig;
@@ -31,6 +32,8 @@ pub struct Config {
     pub tracer: Option<TracerConfig>,
     /// `meter_provider`. `None`: no metrics are exported.
     pub meter: Option<MeterConfig>,
+    /// `logger_provider`. `None`: no log records are exported.
+    pub logger: Option<LoggerConfig>,
     /// `instrumentation/development.general`.
     pub instrumentation: InstrumentationConfig,
     /// `distribution.meshspan`.
@@ -89,7 +92,16 @@ pub struct TracerConfig {
     pub limits: SpanLimits,
 }
 
-/// Caps on what one span holds.
+/// `logger_provider`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggerConfig {
+    /// `processors`, at least one.
+    pub processors: Vec<ProcessorConfig>,
+    /// `limits`, with `attribute_limits` where it has none of its own. They hold beside those of spans.
+    pub limits: SpanLimits,
+}
+
+/// Caps on what one span, or one log record, holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanLimits {
     /// Characters of a string value (or of each string in an array); `None`: no limit.
@@ -302,6 +314,8 @@ pub struct MeshspanConfig {
     pub limits: LimitsConfig,
     /// `keep`.
     pub keep: Option<KeepConfig>,
+    /// `logs`. Without it, [`LogsConfig::default`] says what a `logger_provider` gets.
+    pub logs: Option<LogsConfig>,
     /// `force`.
     pub force: Option<ForceConfig>,
     /// `baggage_attributes`: baggage keys that become span attributes `baggage.KEY`.

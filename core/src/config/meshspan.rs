@@ -9,7 +9,8 @@ use super::ordered::unique;
 use super::reader::{Key, Object, Reader, built, not_yet};
 use super::token::is_token;
 use super::{
-    Clusters, Inject, LimitsConfig, MaskingConfig, MeshspanConfig, ResponseConfig, Role, force, keep, masking, response,
+    Clusters, Inject, LimitsConfig, MaskingConfig, MeshspanConfig, ResponseConfig, Role, force, keep, logs, masking,
+    response,
 };
 use crate::grpc::GrpcMethod;
 
@@ -25,10 +26,10 @@ const KEYS: &[Key] = &[
     built("baggage_attributes"),
     built("keep"),
     built("force"),
+    built("logs"),
     built("masking"),
     built("response"),
     not_yet("metrics"),
-    not_yet("logs"),
     not_yet("l4"),
 ];
 
@@ -72,6 +73,7 @@ impl Default for MeshspanConfig {
             known_rpc_methods: None,
             limits: LimitsConfig::default(),
             keep: None,
+            logs: None,
             force: None,
             baggage_attributes: Vec::new(),
             masking: MaskingConfig::default(),
@@ -111,6 +113,7 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
         known_rpc_methods: object.nullable("rpc").and_then(|rpc| read_known_methods(&rpc)),
         limits: object.nullable("limits").map(|limits| read_limits(&limits)).unwrap_or_default(),
         keep: object.nullable("keep").and_then(|keep| keep::read(&keep)),
+        logs: object.nullable("logs").and_then(|logs| logs::read(&logs)),
         force: object.nullable("force").and_then(|force| force::read(&force)),
         baggage_attributes: object
             .nullable("baggage_attributes")
@@ -385,7 +388,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_builds_is_not_ignored() {
-        for key in ["metrics", "logs", "l4"] {
+        for key in ["metrics", "l4"] {
             rejected_at(
                 &section(&format!(r#"{{"{key}": {{}}}}"#)),
                 &format!("$.distribution.meshspan.{key}"),

@@ -16,6 +16,8 @@ mod instrumentation;
 mod jaeger_remote;
 pub(crate) mod json;
 mod keep;
+mod logger;
+mod logs;
 mod masking;
 mod meshspan;
 mod meter;
@@ -44,6 +46,7 @@ pub use error::{ConfigError, ConfigErrors, JsonPath, Problem};
 pub use force::{ForceConfig, ForceKind};
 pub use jaeger_remote::JaegerRemoteConfig;
 pub use keep::KeepConfig;
+pub use logs::{LogRule, LogsConfig};
 pub use masking::{DetectorActions, FieldRule, HashKey, MaskingConfig, MaskingMode, PatternRule};
 pub use meshspan::validate_route_template;
 pub use meter::{
@@ -53,7 +56,7 @@ pub use rate_limiting::RateLimitingConfig;
 pub use response::ResponseConfig;
 pub use view::{AggregationConfig, AttributeKeysConfig, ViewConfig};
 
-use reader::{Key, Object, Reader, Sink, built, not_yet};
+use reader::{Key, Object, Reader, Sink, built};
 
 const KEYS: &[Key] = &[
     built("file_format"),
@@ -64,9 +67,9 @@ const KEYS: &[Key] = &[
     built("propagator"),
     built("tracer_provider"),
     built("meter_provider"),
+    built("logger_provider"),
     built("instrumentation/development"),
     built("distribution"),
-    not_yet("logger_provider"),
 ];
 
 const FILE_FORMATS: &[&str] = &["1.0", "1.1"];
@@ -160,6 +163,8 @@ fn read(object: &Object<'_>) -> Config {
     let meshspan = object.optional("distribution").map(|value| meshspan::read(&value)).unwrap_or_default();
     let attribute_limits =
         object.optional("attribute_limits").map(|value| tracer::read_attribute_limits(&value)).unwrap_or_default();
+    let logger = object.optional("logger_provider").and_then(|value| logger::read(&value, attribute_limits, &meshspan));
+    logs::check_destination(object, meshspan.logs);
     Config {
         disabled: object.nullable("disabled").and_then(|value| value.boolean()).unwrap_or(false),
         log_level: object.nullable("log_level").and_then(|value| value.one_of(LOG_LEVELS)).unwrap_or(LogLevel::Info),
@@ -167,6 +172,7 @@ fn read(object: &Object<'_>) -> Config {
         propagators: object.optional("propagator").map(|value| propagator::read(&value)).unwrap_or_default(),
         tracer: object.optional("tracer_provider").and_then(|value| tracer::read(&value, attribute_limits, &meshspan)),
         meter: object.nullable("meter_provider").and_then(|value| meter::read(&value, &meshspan)),
+        logger,
         instrumentation: object
             .optional("instrumentation/development")
             .map(|value| instrumentation::read(&value))

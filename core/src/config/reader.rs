@@ -160,6 +160,10 @@ impl<'d> Reader<'d> {
         matches!(&self.node.value, Value::Object(members) if members.is_empty())
     }
 
+    pub(super) fn is_object(&self) -> bool {
+        matches!(self.node.value, Value::Object(_))
+    }
+
     pub(super) fn is_string(&self) -> bool {
         matches!(self.node.value, Value::String(_))
     }

@@ -18,6 +18,12 @@ const KEYS: &[Key] = &[
 
 const PROCESSORS: &[Key] = &[built("batch"), built("simple")];
 
+const LOG_PROCESSORS: &[Key] = &[
+    built("batch"),
+    built("simple"),
+    not_offered("event_to_span_event_bridge/development", "the spans carry what their log records say: leave it out"),
+];
+
 const BATCH_KEYS: &[Key] = &[
     built("schedule_delay"),
     built("export_timeout"),
@@ -53,7 +59,11 @@ impl Default for BatchConfig {
 }
 
 impl BatchConfig {
-    /// `simple`: each span is exported when it ends, and queues only while another is on its way.
+    /// The standard's defaults for `batch` of log records.
+    const LOGS: Self =
+        Self { schedule_delay_ms: 1000, export_timeout_ms: 30_000, max_queue_size: 2048, max_export_batch_size: 512 };
+
+    /// `simple`: each item is exported when it ends, and queues only while another is on its way.
     const SIMPLE: Self =
         Self { schedule_delay_ms: 0, export_timeout_ms: 30_000, max_queue_size: 2048, max_export_batch_size: 1 };
 }
@@ -65,7 +75,18 @@ pub(super) struct AttributeLimits {
     count: Option<u32>,
 }
 
-/// Reads `attribute_limits`.
+impl AttributeLimits {
+    /// These, `general` where they say nothing, and the standard's defaults for what is left.
+    pub(super) fn or(self, general: Self, meshspan: &MeshspanConfig) -> SpanLimits {
+        SpanLimits {
+            attribute_value_length: self.value_length.or(general.value_length),
+            attribute_count: self.count.or(general.count).unwrap_or(DEFAULT_ATTRIBUTE_COUNT),
+            attribute_bytes: meshspan.limits.max_attribute_bytes,
+        }
+    }
+}
+
+/// Reads `attribute_limits`, or the limits of log records, which are the same two.
 pub(super) fn read_attribute_limits(reader: &Reader<'_>) -> AttributeLimits {
     reader.object(ATTRIBUTE_LIMITS_KEYS).map(|object| attribute_limits_in(&object)).unwrap_or_default()
 }
@@ -80,13 +101,7 @@ fn attribute_limits_in(object: &Object<'_>) -> AttributeLimits {
 /// Reads `tracer_provider`.
 pub(super) fn read(reader: &Reader<'_>, general: AttributeLimits, meshspan: &MeshspanConfig) -> Option<TracerConfig> {
     let object = reader.object(KEYS)?;
-    let processors = object
-        .required("processors", "a list of processors")
-        .and_then(|list| list.list(1))
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|entry| read_processor(entry, &meshspan.clusters))
-        .collect();
+    let processors = read_processors(&object, Signal::Traces, &meshspan.clusters);
     let sampler =
         object.optional("sampler").and_then(|value| sampler::read(&value, &meshspan.clusters)).unwrap_or_default();
     if let Some((_, settings)) =
@@ -95,15 +110,7 @@ pub(super) fn read(reader: &Reader<'_>, general: AttributeLimits, meshspan: &Mes
         settings.object_or_null(&[]);
     }
     let limits = object.optional("limits").map(|value| read_span_limits(&value)).unwrap_or_default();
-    Some(TracerConfig {
-        sampler,
-        processors,
-        limits: SpanLimits {
-            attribute_value_length: limits.value_length.or(general.value_length),
-            attribute_count: limits.count.or(general.count).unwrap_or(DEFAULT_ATTRIBUTE_COUNT),
-            attribute_bytes: meshspan.limits.max_attribute_bytes,
-        },
-    })
+    Some(TracerConfig { sampler, processors, limits: limits.or(general, meshspan) })
 }
 
 /// The limits on events and links are checked and change nothing: the spans have neither.
@@ -117,23 +124,32 @@ fn read_span_limits(reader: &Reader<'_>) -> AttributeLimits {
     attribute_limits_in(&object)
 }
 
-fn read_processor(reader: &Reader<'_>, clusters: &Clusters) -> Option<ProcessorConfig> {
-    let (name, settings) = reader.component("span processor", PROCESSORS)?;
+/// Reads the `processors` of spans or log records.
+pub(super) fn read_processors(provider: &Object<'_>, signal: Signal, clusters: &Clusters) -> Vec<ProcessorConfig> {
+    let list = provider.required("processors", "a list of processors").and_then(|list| list.list(1));
+    list.unwrap_or_default().iter().filter_map(|entry| read_processor(entry, signal, clusters)).collect()
+}
+
+fn read_processor(reader: &Reader<'_>, signal: Signal, clusters: &Clusters) -> Option<ProcessorConfig> {
+    let (called, kinds, default) = match signal {
+        Signal::Logs => ("log record processor", LOG_PROCESSORS, BatchConfig::LOGS),
+        Signal::Traces | Signal::Metrics => ("span processor", PROCESSORS, BatchConfig::default()),
+    };
+    let (name, settings) = reader.component(called, kinds)?;
     let (object, batch) = if name == "batch" {
         let object = settings.object(BATCH_KEYS)?;
-        let batch = read_batch(&object);
+        let batch = read_batch(&object, default);
         (object, batch)
     } else {
         (settings.object(SIMPLE_KEYS)?, BatchConfig::SIMPLE)
     };
     let exporter = object.required("exporter", EXPORTER_REQUIRED)?;
-    Some(ProcessorConfig { batch, exporter: exporter::read(&exporter, Signal::Traces, clusters)? })
+    Some(ProcessorConfig { batch, exporter: exporter::read(&exporter, signal, clusters)? })
 }
 
 /// A batch that was asked for has to fit in the queue (trace SDK, "Batching processor"); the default one shrinks
 /// to it.
-fn read_batch(object: &Object<'_>) -> BatchConfig {
-    let default = BatchConfig::default();
+fn read_batch(object: &Object<'_>, default: BatchConfig) -> BatchConfig {
     let max_queue_size = object.integer("max_queue_size", 1..=u32::MAX).unwrap_or(default.max_queue_size);
     let asked = object.integer("max_export_batch_size", 1..=u32::MAX);
     if let Some((asked, value)) = asked.zip(object.nullable("max_export_batch_size"))

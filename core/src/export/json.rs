@@ -5,8 +5,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::decode_varint;
 
+use crate::protobuf::{Field as Wire, next_field, take_fixed64};
 use crate::signal::Signal;
 
 /// The JSON of an encoded `Export…ServiceRequest`; `None` if it is none.
@@ -217,47 +218,11 @@ const EXEMPLAR: Message = &[
     (7, "filteredAttributes", List(&KEY_VALUE)),
 ];
 
-/// A field's value on the wire.
-#[derive(Clone, Copy)]
-enum Wire<'a> {
-    /// A varint, or a fixed number of 32 or 64 bits.
-    Number(u64),
-    Delimited(&'a [u8]),
-}
-
-/// Takes the next field off.
-fn next<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Wire<'a>)> {
-    let (number, wire) = decode_key(bytes).ok()?;
-    let value = match wire {
-        WireType::Varint => Wire::Number(decode_varint(bytes).ok()?),
-        WireType::SixtyFourBit => Wire::Number(fixed64(bytes)?),
-        WireType::ThirtyTwoBit => {
-            let (value, rest) = bytes.split_first_chunk()?;
-            *bytes = rest;
-            Wire::Number(u64::from(u32::from_le_bytes(*value)))
-        }
-        WireType::LengthDelimited => {
-            let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
-            let (value, rest) = bytes.split_at_checked(length)?;
-            *bytes = rest;
-            Wire::Delimited(value)
-        }
-        WireType::StartGroup | WireType::EndGroup => return None,
-    };
-    Some((number, value))
-}
-
-fn fixed64(bytes: &mut &[u8]) -> Option<u64> {
-    let (value, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(u64::from_le_bytes(*value))
-}
-
 fn put_message(json: &mut Vec<u8>, message: Message, bytes: &[u8]) -> Option<()> {
     let mut fields = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        fields.push(next(&mut rest)?);
+        fields.push(next_field(&mut rest)?);
     }
     let mut list = Separated::new(json, b'{');
     for (number, name, kind) in message {
@@ -304,7 +269,7 @@ fn put_packed(items: &mut Separated<'_>, scalar: Scalar, value: Wire<'_>) -> Opt
     while !bytes.is_empty() {
         let number = match scalar {
             Varint64 => decode_varint(&mut bytes).ok()?,
-            _ => fixed64(&mut bytes)?,
+            _ => take_fixed64(&mut bytes)?,
         };
         put_scalar(items.next(), scalar, Wire::Number(number))?;
     }

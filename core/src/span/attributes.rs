@@ -15,6 +15,8 @@ pub enum Value<'a> {
     Int(i64),
     /// A double.
     Double(f64),
+    /// Truth.
+    Bool(bool),
 }
 
 /// The attributes of one span, as encoded `Span.attributes` fields.
@@ -45,7 +47,7 @@ impl SpanAttributes {
         let length = self.limits.attribute_value_length;
         let frame = key.len().saturating_add(FRAME);
         let needed = match value {
-            Value::Text(_) | Value::Int(_) | Value::Double(_) => frame,
+            Value::Text(_) | Value::Int(_) | Value::Double(_) | Value::Bool(_) => frame,
             Value::Texts(texts) => texts.iter().fold(frame, |sum, text| {
                 sum.saturating_add(cut(text.as_str(), length).len()).saturating_add(ITEM_FRAME)
             }),
@@ -70,6 +72,7 @@ impl SpanAttributes {
             }
             Value::Int(number) => put_key_value(&mut self.bytes, 9, key, AnyValue::Int(number)),
             Value::Double(number) => put_key_value(&mut self.bytes, 9, key, AnyValue::Double(number)),
+            Value::Bool(truth) => put_key_value(&mut self.bytes, 9, key, AnyValue::Bool(truth)),
         }
     }
 
@@ -106,7 +109,7 @@ const FRAME: usize = 24;
 const ITEM_FRAME: usize = 12;
 
 /// The first `limit` characters.
-fn cut(text: &str, limit: Option<u32>) -> &str {
+pub(crate) fn cut(text: &str, limit: Option<u32>) -> &str {
     let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else { return text };
     // No text has more characters than bytes, so the common case needs no counting.
     if text.len() <= limit {
