@@ -40,6 +40,12 @@ counters! {
     SpansNotSampled => "meshspan_spans_not_sampled_total",
     /// Streams that cannot be kept in the end, because there was no room to hold their request's headers.
     KeepNoRoom => "meshspan_keep_no_room_total",
+    /// Streams that cannot be logged in the end, because there was no room to hold their request's headers.
+    LogsNoRoom => "meshspan_logs_no_room_total",
+    /// Lines of JSON that were not written because too many were in the same second.
+    LogLinesDropped => "meshspan_log_lines_dropped_total",
+    /// Attributes left out of log records for the logger's own limits.
+    LogAttributesDropped => "meshspan_log_attributes_dropped_total",
     /// Requests of a remote sampler that were not answered, or not with 200.
     SamplingRemoteFailed => "meshspan_sampling_remote_failed_total",
     /// Answers to a remote sampler that could not be used.

@@ -5,15 +5,16 @@
 
 use std::rc::Rc;
 
-use crate::config::{Config, ExporterConfig, Inject, LogLevel};
+use crate::config::{Config, ExporterConfig, Inject, LogLevel, SamplerConfig, SpanLimits, TracerConfig};
 use crate::counter::{Counter, Counters};
 use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, ExporterStats, RequestId, Wakeup};
 use crate::header::HeaderEdit;
 use crate::http::{
-    Exchange, HeadNeeds, HttpTracer, OutcomeNeeds, RequestHead, ResponseHead, ResponseNeeds, StreamEnd,
+    Exchange, Finished, HeadNeeds, HttpTracer, OutcomeNeeds, RequestHead, ResponseHead, ResponseNeeds, StreamEnd,
     TrafficDirection,
 };
 use crate::ledger::{Findings, Held, Ledger};
+use crate::log::{LineAllowance, Logger, StreamLine};
 use crate::log_line::{LogDraft, LogLine};
 use crate::masking::MaskingStats;
 use crate::metrics::{MeterProvider, MetricStore};
@@ -24,7 +25,7 @@ use crate::semconv;
 use crate::shared_data::{Alone, SharedData};
 use crate::signal::Signal;
 use crate::stats::StatsHost;
-use crate::trace::IdGenerator;
+use crate::trace::{IdGenerator, flags};
 
 /// A request that [`Plugin::poll`] gave, and the processor whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,14 @@ pub struct Plugin {
     log_level: LogLevel,
     tick_period_ms: u32,
     ledger: Ledger,
+    /// Whether every stream's ids become filter state.
+    filter_state: bool,
+    /// Limits of log records; `None` where none is exported.
+    record_limits: Option<SpanLimits>,
+    /// How many lines of JSON may be written; `None` where none is.
+    lines: Option<LineAllowance>,
+    /// A line that the last stream left for the host's log.
+    line: Option<StreamLine>,
     masking: MaskingStats,
     /// What the plugin has counted and the host has not been told.
     pub counters: Counters,
@@ -62,28 +71,36 @@ const TICK_MS: (u32, u32) = (50, 1_000);
 impl Plugin {
     /// From a checked configuration, what the node says, and 32 random bytes.
     pub fn new(config: &Config, node: &NodeFacts, seed: [u8; 32]) -> Self {
-        let tracer = config.tracer.as_ref().filter(|_| !config.disabled);
+        // Logs without a tracer still read the callers' contexts.
+        let record_limits = config.logger.as_ref().map(|logger| logger.limits);
+        let filter_state = config.meshspan.logs.is_some_and(|logs| logs.filter_state);
+        let untraced = (filter_state || Logger::new(config).is_some()).then(|| TracerConfig {
+            sampler: SamplerConfig::AlwaysOff,
+            processors: Vec::new(),
+            limits: record_limits.unwrap_or_default(),
+        });
+        let tracer = config.tracer.as_ref().or(untraced.as_ref()).filter(|_| !config.disabled);
+        let logger = config.logger.as_ref().filter(|_| !config.disabled);
         let resource = resource::attributes(&config.resource, node);
         let schema_url = config.resource.schema_url.as_deref();
         let envelope = Rc::new(Envelope::new(&resource, schema_url, semconv::SCHEMA_URL));
-        let processors = tracer.map(|tracer| tracer.processors.as_slice()).unwrap_or_default();
+        let spans = tracer.map(|tracer| tracer.processors.as_slice()).unwrap_or_default();
+        let records = logger.map(|logger| logger.processors.as_slice()).unwrap_or_default();
+        let processors = [(Signal::Traces, spans), (Signal::Logs, records)];
         let backoff_seed = seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let delays = processors.iter().map(|processor| processor.batch.schedule_delay_ms);
+        let all = || processors.into_iter().flat_map(|(signal, of_it)| of_it.iter().map(move |one| (signal, one)));
+        let delays = all().map(|(_, processor)| processor.batch.schedule_delay_ms);
         let intervals = config.meter.iter().flat_map(|meter| &meter.readers).map(|reader| reader.interval_ms);
         let shortest = delays.chain(intervals).min();
         let mut ids = IdGenerator::from_seed(seed);
-        let mut processors: Vec<_> = processors
-            .iter()
-            .zip(exporter_names(processors.iter().map(|processor| &processor.exporter)))
-            .map(|(processor, name)| {
-                BatchProcessor::new(
-                    Signal::Traces,
-                    processor,
-                    config.meshspan.limits,
-                    Rc::clone(&envelope),
-                    &name,
-                    backoff_seed,
-                )
+        let names = processors
+            .into_iter()
+            .flat_map(|(_, of_it)| exporter_names(of_it.iter().map(|processor| &processor.exporter)));
+        let mut processors: Vec<_> = all()
+            .zip(names)
+            .map(|((signal, processor), name)| {
+                let envelope = Rc::clone(&envelope);
+                BatchProcessor::new(signal, processor, config.meshspan.limits, envelope, &name, backoff_seed)
             })
             .collect();
         let metrics = config.meter.as_ref().filter(|_| !config.disabled).map(|meter| {
@@ -105,6 +122,10 @@ impl Plugin {
             log_level: config.log_level,
             tick_period_ms: shortest.unwrap_or(TICK_MS.1).clamp(TICK_MS.0, TICK_MS.1),
             ledger: Ledger::new(seed.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))),
+            filter_state,
+            record_limits,
+            lines: config.meshspan.logs.and_then(|logs| logs.json_lines_per_second).map(LineAllowance::new),
+            line: None,
             masking: MaskingStats::default(),
             counters: Counters::default(),
         }
@@ -177,6 +198,20 @@ impl Plugin {
         }
     }
 
+    /// The filter state that names this stream's trace to the proxy's access log, where that is asked for: keys and values.
+    pub fn filter_state(&self, exchange: &Exchange) -> Vec<(&'static str, String)> {
+        if !(self.filter_state && exchange.is_traced()) {
+            return Vec::new();
+        }
+        let ids = exchange.ids();
+        let sampled = exchange.is_recorded() || ids.trace_flags & flags::SAMPLED != 0;
+        vec![
+            ("meshspan.trace_id", ids.trace_id.to_hex().as_str().to_owned()),
+            ("meshspan.span_id", ids.span_id.to_hex().as_str().to_owned()),
+            ("meshspan.sampled", if sampled { "true" } else { "false" }.to_owned()),
+        ]
+    }
+
     /// What has to be known when this stream's response comes; `None` when the response does not matter.
     pub fn response_needs(&self, exchange: &Exchange) -> Option<ResponseNeeds> {
         self.tracer.as_ref()?.response_needs(exchange)
@@ -216,7 +251,7 @@ impl Plugin {
     /// Whether all that the host knows has to be read at the end of this stream, after
     /// [`handle_outcome`](Self::handle_outcome).
     pub fn needs_details(&self, exchange: &Exchange) -> bool {
-        self.tracer.is_some() && exchange.is_recorded()
+        self.tracer.is_some() && (exchange.is_recorded() || exchange.is_logged_only())
     }
 
     /// A stream is complete. Nothing happens for one that is not recorded.
@@ -224,14 +259,37 @@ impl Plugin {
         let mut wakeup = Wakeup::Tick;
         let Some(tracer) = &mut self.tracer else { return wakeup };
         let processors = &mut self.processors;
-        tracer.handle_end(exchange, end, &mut self.counters, |span, importance| {
-            for processor in processors.iter_mut() {
-                if processor.push(span, importance) == Wakeup::Soon {
+        let mut push = |signal, item: &[u8], importance| {
+            for processor in processors.iter_mut().filter(|processor| processor.stats().signal() == signal) {
+                if processor.push(item, importance) == Wakeup::Soon {
                     wakeup = Wakeup::Soon;
                 }
             }
+        };
+        let (mut dropped_attributes, mut dropped_lines) = (0, 0);
+        tracer.handle_end(exchange, end, &mut self.counters, |finished, importance| match finished {
+            Finished::Span(span) => push(Signal::Traces, span, importance),
+            Finished::Log(record) => {
+                if let Some(limits) = self.record_limits {
+                    let mut encoded = Vec::with_capacity(1024);
+                    dropped_attributes = record.put(&mut encoded, limits);
+                    push(Signal::Logs, &encoded, importance);
+                }
+                match self.lines.as_mut().map(|lines| lines.take(record.time)) {
+                    Some(true) => self.line = Some(record.to_line()),
+                    Some(false) => dropped_lines = 1,
+                    None => {}
+                }
+            }
         });
+        self.counters.add(Counter::LogAttributesDropped, u64::from(dropped_attributes));
+        self.counters.add(Counter::LogLinesDropped, dropped_lines);
         wakeup
+    }
+
+    /// The line that the last stream left for the host's log.
+    pub fn take_line(&mut self) -> Option<StreamLine> {
+        self.line.take()
     }
 
     /// A stream went away without its end having been seen.

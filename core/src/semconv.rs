@@ -60,6 +60,8 @@ pub(crate) mod meshspan {
 
 /// What only Envoy knows.
 pub(crate) mod envoy {
+    /// `true` on a response that a cache in this Envoy gave (`RFCF`); absent on any other.
+    pub(crate) const CACHE_HIT: &str = "envoy.cache.hit";
     /// Names of the response flags (`UF`, `UH`, …), as `%RESPONSE_FLAGS%` prints them.
     pub(crate) const RESPONSE_FLAGS: &str = "envoy.response_flags";
     /// `%RESPONSE_CODE_DETAILS%`

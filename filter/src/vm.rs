@@ -10,6 +10,7 @@ use meshspan_core::export::{DispatchError, ExportResponse, Wakeup};
 use meshspan_core::header::pairs::{self, Pairs};
 use meshspan_core::header::{HeaderEdit, HeaderLine};
 use meshspan_core::http::{Exchange, HttpTracer, RequestHead, ResponseHead, TrafficDirection};
+use meshspan_core::log::StreamLine;
 use meshspan_core::log_line::LogLine;
 use meshspan_core::plugin::{ExportId, Plugin, SamplerId};
 use meshspan_core::propagation::TRACE_RESPONSE;
@@ -296,6 +297,7 @@ impl Root {
         if !live {
             exchange.forget_request_time();
         }
+        tell_access_log(plugin, &exchange);
         plugin.hold(&mut exchange, map);
         Some(exchange)
     }
@@ -335,7 +337,11 @@ impl Root {
         } else {
             reader.outcome(needs, &mut plugin.counters)
         };
+        let was_recorded = exchange.is_recorded();
         let exchange = plugin.handle_outcome(exchange, &facts.stream_end(&[]), &mut HostData);
+        if exchange.is_recorded() && !was_recorded {
+            tell_access_log(plugin, &exchange);
+        }
         let mut map = Vec::new();
         if plugin.needs_details(&exchange) {
             if !needs_all {
@@ -346,7 +352,11 @@ impl Root {
             }
         }
         let lines: Vec<HeaderLine<'_>> = Pairs::parse(&map).map(|lines| lines.iter().collect()).unwrap_or_default();
-        plugin.handle_end(exchange, &facts.stream_end(&lines))
+        let wakeup = plugin.handle_end(exchange, &facts.stream_end(&lines));
+        if let Some(StreamLine { level, json }) = plugin.take_line() {
+            host::log(level_of(level), &json);
+        }
+        wakeup
     }
 
     /// Brings the next tick forward: exports leave from the root context, never from a stream.
@@ -556,17 +566,30 @@ fn apply_to(map: MapType, edit: &HeaderEdit) -> Result<(), HostError> {
     }
 }
 
+/// Names the stream's trace to the proxy's access log, where that is asked for.
+fn tell_access_log(plugin: &mut Plugin, exchange: &Exchange) {
+    for (key, value) in plugin.filter_state(exchange) {
+        if host::set_property(key.as_bytes(), value.as_bytes()).is_err() {
+            plugin.counters.increment(Counter::HostCallsFailed);
+        }
+    }
+}
+
 /// Writes the logic's line to the host's log.
 fn write(line: Option<LogLine>) {
-    use meshspan_core::config::LogLevel as Level;
     let Some(LogLine { level, text }) = line else { return };
-    let level = match level {
+    host::log(level_of(level), &format!("meshspan: {}", text.as_str()));
+}
+
+/// The host's name for a level.
+const fn level_of(level: meshspan_core::config::LogLevel) -> LogLevel {
+    use meshspan_core::config::LogLevel as Level;
+    match level {
         Level::Trace => LogLevel::Trace,
         Level::Debug => LogLevel::Debug,
         Level::Info => LogLevel::Info,
         Level::Warn => LogLevel::Warn,
         Level::Error => LogLevel::Error,
         Level::Critical => LogLevel::Critical,
-    };
-    host::log(level, &format!("meshspan: {}", text.as_str()));
+    }
 }

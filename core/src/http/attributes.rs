@@ -5,8 +5,9 @@ use super::exchange::{Recorded, StreamEnd};
 use super::grpc;
 use super::request::{RequestHead, Tunnel};
 use crate::config::{HttpSemconv, InstrumentationConfig, RpcSemconv};
-use crate::grpc::GrpcFacts;
+use crate::grpc::{GrpcFacts, GrpcOutcome, GrpcStatus};
 use crate::header;
+use crate::log::Severity;
 use crate::masking::{Masked, Masker, Url};
 use crate::semconv::{self, envoy, legacy};
 use crate::span::{SpanAttributes, SpanKind, SpanStatus, Value};
@@ -238,6 +239,23 @@ impl SpanShape {
         self.error_type(end, tunnel).is_some()
     }
 
+    /// How grave a log record of the stream is: an error for what failed, by its status of 5xx, by Envoy's judgement or by
+    /// its gRPC status; a warning for what was refused for the caller's doing (4xx, other gRPC statuses but OK).
+    pub(super) fn severity(&self, end: &StreamEnd<'_>, call: Option<GrpcOutcome>, tunnel: Option<Tunnel>) -> Severity {
+        let is_refused = match call {
+            Some(call) if call.failed(self.kind) => return Severity::Error,
+            Some(call) => call.status.is_some_and(|status| status != GrpcStatus::OK),
+            None => end.response_code.is_some_and(|code| (400..500).contains(&code)),
+        };
+        if is_refused {
+            Severity::Warn
+        } else if call.is_none() && self.failed(end, tunnel) {
+            Severity::Error
+        } else {
+            Severity::Info
+        }
+    }
+
     fn put_peer(&self, end: &StreamEnd<'_>, is_grpc: bool, masker: &Masker, attributes: &mut SpanAttributes) {
         if self.kind == SpanKind::Client {
             if let Some(peer) = split_socket(end.upstream_address) {
@@ -263,6 +281,9 @@ impl SpanShape {
 }
 
 fn put_envoy(end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
+    if end.response_flags.is_from_cache() {
+        attributes.put(envoy::CACHE_HIT, Value::Bool(true));
+    }
     let names: Vec<_> = end.response_flags.short_names().map(Masked::literal).collect();
     if !names.is_empty() {
         attributes.put(envoy::RESPONSE_FLAGS, Value::Texts(&names));

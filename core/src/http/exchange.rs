@@ -15,6 +15,8 @@ use std::rc::Rc;
 pub struct Exchange {
     /// The ids that the stream has, whether or not it is sampled.
     pub(super) ids: StreamIds,
+    /// Whether the ids are those of a trace. Without a tracer they are the caller's, where it sent some.
+    pub(super) is_traced: bool,
     /// What of it becomes spans.
     pub(super) tracing: Tracing,
     /// The gRPC call that it is, where its end matters.
@@ -43,12 +45,19 @@ pub(super) enum Tracing {
     Pending(Box<Pending>),
     /// One or two spans are being recorded.
     Recorded(Box<Recorded>),
+    /// No span is exported, but the stream is logged: what its outer span would say is recorded for that.
+    Logged(Box<Recorded>),
 }
 
 impl Exchange {
     /// The ids that the stream has.
     pub const fn ids(&self) -> &StreamIds {
         &self.ids
+    }
+
+    /// Whether the ids name a trace: not without a tracer, for a caller that sent no context.
+    pub const fn is_traced(&self) -> bool {
+        self.is_traced
     }
 
     /// Whether spans are being recorded.
@@ -61,10 +70,15 @@ impl Exchange {
         matches!(self.tracing, Tracing::Pending(_))
     }
 
+    /// Whether the stream is not exported and will be logged all the same.
+    pub const fn is_logged_only(&self) -> bool {
+        matches!(self.tracing, Tracing::Logged(_))
+    }
+
     /// The request was not seen before the stream's end: when its head came is not known.
     pub fn forget_request_time(&mut self) {
         match &mut self.tracing {
-            Tracing::Recorded(recorded) => recorded.seen_at = None,
+            Tracing::Recorded(recorded) | Tracing::Logged(recorded) => recorded.seen_at = None,
             Tracing::Pending(pending) => pending.recorded.seen_at = None,
             Tracing::NotRecorded => {}
         }
@@ -104,8 +118,12 @@ pub(super) struct Pending {
     pub(super) reason: ReasonId,
     pub(super) server: Option<SpanId>,
     pub(super) client: Option<SpanId>,
-    /// The request's header lines, serialized, where the stream may be kept.
+    /// The request's header lines, serialized, where the stream may be kept or logged.
     pub(super) head: Option<Vec<u8>>,
+    /// Whether the head is held for `keep`.
+    pub(super) for_keep: bool,
+    /// Whether the head is held for a log record.
+    pub(super) for_log: bool,
     /// Whether the upstream said that it recorded its part of the trace.
     pub(super) upstream_recorded: bool,
     /// What was decided at the response's head already.

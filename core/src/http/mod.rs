@@ -20,7 +20,7 @@ pub use exchange::{Exchange, HeadNeeds, OutcomeNeeds, ResponseHead, ResponseNeed
 pub use request::RequestHead;
 pub use response_flags::ResponseFlags;
 pub use route::RouteTable;
-pub use tracer::{HttpTracer, TrafficDirection};
+pub use tracer::{Finished, HttpTracer, TrafficDirection};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -64,7 +64,15 @@ const FLAGS: &[Flag] = &[
     failure("UDO", "UnconditionalDropOverload"),
 ];
 
+/// The bit of `ResponseFromCacheFilter`.
+const FROM_CACHE: u64 = 1 << 20;
+
 impl ResponseFlags {
+    /// Whether a cache filter of this Envoy answered.
+    pub const fn is_from_cache(self) -> bool {
+        self.0 & FROM_CACHE != 0
+    }
+
     fn set(self) -> impl Iterator<Item = &'static Flag> {
         FLAGS.iter().enumerate().filter_map(move |(bit, flag)| {
             let bit = u32::try_from(bit).ok()?;

@@ -9,6 +9,7 @@ mod force;
 mod grpc;
 mod keep;
 mod limits;
+mod logs;
 mod masking;
 mod names;
 #[cfg(not(target_arch = "wasm32"))]

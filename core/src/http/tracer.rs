@@ -13,9 +13,10 @@ use crate::attribute::Attribute;
 use crate::config::{Config, ForceKind, ResponseConfig, Role, SpanLimits, StartAttribute, TracerConfig};
 use crate::counter::{Counter, Counters};
 use crate::export::Importance;
-use crate::grpc::{GrpcCall, KnownMethods};
+use crate::grpc::{GrpcCall, GrpcOutcome, KnownMethods};
 use crate::header::HeaderEdit;
 use crate::header::pairs::Pairs;
+use crate::log::{LogRecord, Logger};
 use crate::masking::{Masked, Masker};
 use crate::propagation::{
     self, Baggage, Extraction, Format, OutgoingContext, Propagators, SERVER_TIMING, TRACE_RESPONSE, TraceResponse,
@@ -41,6 +42,15 @@ pub enum TrafficDirection {
     Outbound,
 }
 
+/// What a stream becomes at its end.
+#[derive(Clone, Copy, Debug)]
+pub enum Finished<'a> {
+    /// A span, encoded as a `ScopeSpans.spans` field.
+    Span(&'a [u8]),
+    /// The stream's log record.
+    Log(LogRecord<'a>),
+}
+
 /// Makes spans of HTTP streams. Built once from configuration; holds no stream's state.
 #[derive(Clone, Debug)]
 pub struct HttpTracer {
@@ -61,6 +71,9 @@ pub struct HttpTracer {
     baggage: Vec<(String, String)>,
     /// What the caller is told.
     response: ResponseConfig,
+    logger: Option<Logger>,
+    /// There is no tracer, only a logger: contexts are read, and none is begun or carried on.
+    is_passive: bool,
     /// What the sampler's rules ask for beyond the request's first lines.
     asked: Asked,
 }
@@ -151,20 +164,23 @@ impl HttpTracer {
     pub fn new(config: &Config, tracer: &TracerConfig, resource: &[Attribute]) -> Self {
         let instrumentation = &config.instrumentation;
         let sampler = Sampler::new(&tracer.sampler, resource);
+        let is_passive = config.tracer.is_none();
         Self {
             role: config.meshspan.role,
             propagators: Propagators::new(&config.propagators),
             asked: Asked::by(&sampler),
             sampler,
             doubts: Doubts::default(),
-            keeper: config.meshspan.keep.as_ref().map(Keeper::new),
-            force: config.meshspan.force.as_ref().map(Force::new),
+            keeper: config.meshspan.keep.as_ref().filter(|_| !is_passive).map(Keeper::new),
+            force: config.meshspan.force.as_ref().filter(|_| !is_passive).map(Force::new),
             masker: Masker::new(&config.meshspan.masking, instrumentation),
             limits: tracer.limits,
             server: SpanShape::new(SpanKind::Server, instrumentation),
             client: SpanShape::new(SpanKind::Client, instrumentation),
             routes: RouteTable::new(&config.meshspan.routes),
-            response: config.meshspan.response,
+            response: if is_passive { ResponseConfig::default() } else { config.meshspan.response },
+            logger: Logger::new(config),
+            is_passive,
             methods: KnownMethods::new(config.meshspan.known_rpc_methods.as_deref()),
             baggage: config
                 .meshspan
@@ -265,19 +281,27 @@ impl HttpTracer {
             trace_state,
             own_trace_state_member: member(&change),
         };
-        self.propagators.inject(&outgoing, &head.carrier, &mut edits);
+        if !self.is_passive {
+            self.propagators.inject(&outgoing, &head.carrier, &mut edits);
+        }
 
         let outer = plan.outer();
         let reason = outer.decision.reason;
         let is_sampled = |planned: Option<Planned>| planned.is_some_and(|planned| planned.decision.sampled);
         let is_recorded = is_sampled(plan.server()) || is_sampled(plan.client());
-        let trace_flags = if is_recorded { flags::SAMPLED } else { 0 } | if random { flags::RANDOM } else { 0 };
+        // Without a tracer it is the caller's decision that goes on.
+        let is_flagged =
+            is_recorded || self.is_passive && asked.is_some_and(|asked| asked != ParentDecision::NotSampled);
+        let trace_flags = if is_flagged { flags::SAMPLED } else { 0 } | if random { flags::RANDOM } else { 0 };
         let client_span_id = if let Plan::Gateway { client, .. } = &plan { Some(client.span_id) } else { None };
-        let ids = StreamIds { trace_id, span_id: outer.span_id, client_span_id, trace_flags };
+        let caller = parent.map(|parent| parent.span_id).filter(|_| self.is_passive);
+        let ids = StreamIds { trace_id, span_id: caller.unwrap_or(outer.span_id), client_span_id, trace_flags };
+        let is_traced = !self.is_passive || caller.is_some();
         let is_watched = self.sampler.wants_end(reason);
-        if !is_recorded && self.keeper.is_none() && !is_watched {
+        let is_maybe_logged = self.logger.as_ref().is_some_and(Logger::may_log_unsampled);
+        if !is_recorded && self.keeper.is_none() && !is_watched && !is_maybe_logged {
             counters.increment(Counter::SpansNotSampled);
-            return (Exchange { ids, tracing: Tracing::NotRecorded, grpc: None }, edits);
+            return (Exchange { ids, is_traced, tracing: Tracing::NotRecorded, grpc: None }, edits);
         }
         let needs_route = is_recorded || is_watched || self.keeper.as_ref().is_some_and(Keeper::needs_route);
         let route = if needs_route { self.routes.find(head.path_and_query().0) } else { None };
@@ -304,7 +328,7 @@ impl HttpTracer {
         };
         let grpc = head.grpc().map(|request| Box::new(GrpcCall::new(&request)));
         if is_recorded {
-            return (Exchange { ids, tracing: Tracing::Recorded(Box::new(recorded)), grpc }, edits);
+            return (Exchange { ids, is_traced, tracing: Tracing::Recorded(Box::new(recorded)), grpc }, edits);
         }
         let span_id = |planned: Planned| planned.span_id;
         let pending = Pending {
@@ -313,10 +337,12 @@ impl HttpTracer {
             server: plan.server().map(span_id),
             client: plan.client().map(span_id),
             head: None,
+            for_keep: false,
+            for_log: false,
             upstream_recorded: false,
             verdict: None,
         };
-        (Exchange { ids, tracing: Tracing::Pending(Box::new(pending)), grpc }, edits)
+        (Exchange { ids, is_traced, tracing: Tracing::Pending(Box::new(pending)), grpc }, edits)
     }
 
     /// Begins to record a span: what the request's head says is encoded at once.
@@ -358,7 +384,7 @@ impl HttpTracer {
 
     /// Whether it matters to a decision how streams end: then `grpc_status` of a gRPC stream has to be known there.
     pub fn watches_ends(&self) -> bool {
-        self.keeper.is_some() || self.sampler.watches_ends()
+        self.keeper.is_some() || self.sampler.watches_ends() || self.logger.is_some()
     }
 
     /// Whether the route's name has to be known at the end of a stream that is not recorded.
@@ -366,22 +392,37 @@ impl HttpTracer {
         self.keeper.as_ref().is_some_and(Keeper::needs_route)
     }
 
-    /// Takes over the request's header lines, serialized, of a stream that may be kept. Where there is no room for them it
-    /// will not be. For any other stream this does nothing.
+    /// Takes over the request's header lines, serialized, of a stream that may be kept, or logged without being sampled.
+    /// Where there is no room for them it will not be. For any other stream this does nothing.
     pub fn hold(&mut self, exchange: &mut Exchange, head: Vec<u8>, counters: &mut Counters) {
-        let (Tracing::Pending(pending), Some(keeper)) = (&mut exchange.tracing, &mut self.keeper) else { return };
-        if keeper.hold(head.len()) {
-            pending.head = Some(head);
-        } else {
-            counters.increment(Counter::KeepNoRoom);
+        let Tracing::Pending(pending) = &mut exchange.tracing else { return };
+        if let Some(keeper) = &mut self.keeper {
+            pending.for_keep = keeper.hold(head.len());
+            counters.add(Counter::KeepNoRoom, u64::from(!pending.for_keep));
+        }
+        if let Some(logger) = self.logger.as_mut().filter(|logger| logger.may_log_unsampled()) {
+            pending.for_log = logger.room().hold(head.len());
+            counters.add(Counter::LogsNoRoom, u64::from(!pending.for_log));
+        }
+        pending.head = Some(head).filter(|_| pending.for_keep || pending.for_log);
+    }
+
+    /// Gives back the room that a stream's header lines had.
+    fn release(&mut self, pending: &Pending) {
+        let length = pending.head.as_ref().map_or(0, Vec::len);
+        if let Some(keeper) = self.keeper.as_mut().filter(|_| pending.for_keep) {
+            keeper.release(length);
+        }
+        if let Some(logger) = self.logger.as_mut().filter(|_| pending.for_log) {
+            logger.room().release(length);
         }
     }
 
     /// What has to be known when this stream's response comes; `None` when the response does not matter.
     pub fn response_needs(&self, exchange: &Exchange) -> Option<ResponseNeeds> {
         let may_keep = match &exchange.tracing {
-            Tracing::Pending(pending) => pending.head.is_some(),
-            Tracing::NotRecorded | Tracing::Recorded(_) => false,
+            Tracing::Pending(pending) => pending.for_keep,
+            Tracing::NotRecorded | Tracing::Recorded(_) | Tracing::Logged(_) => false,
         };
         let needs = ResponseNeeds {
             trace_response: may_keep && self.keeper.as_ref().is_some_and(Keeper::reads_trace_response),
@@ -409,7 +450,7 @@ impl HttpTracer {
                 told.is_some_and(|told| told.is_ok_and(|told| told.sampled && told.trace_id == trace_id));
             if self.response.writes()
                 && pending.verdict.is_none()
-                && let (Some(keeper), Some(_)) = (&mut self.keeper, &pending.head)
+                && let (Some(keeper), true) = (&mut self.keeper, pending.for_keep)
             {
                 let shape = if pending.server.is_some() { &self.server } else { &self.client };
                 // No answer yet is no failure.
@@ -445,16 +486,14 @@ impl HttpTracer {
             }
             Tracing::Pending(pending) => {
                 counters.increment(Counter::SpansNotSampled);
-                if let Some(keeper) = &mut self.keeper {
-                    keeper.release(pending.head.as_ref().map_or(0, Vec::len));
-                }
+                self.release(pending);
             }
-            Tracing::NotRecorded => {}
+            Tracing::NotRecorded | Tracing::Logged(_) => {}
         }
     }
 
-    /// Takes note of how a stream ended that was not sampled, and decides whether it is recorded after all; any other
-    /// stream stays what it is. Of `end` this reads the code, the gRPC status, the flags, the protocol, the start, the
+    /// Takes note of how a stream ended that was not sampled, and decides whether it is recorded after all, or logged; any
+    /// other stream stays what it is. Of `end` this reads the code, the gRPC status, the flags, the protocol, the start, the
     /// duration, and the route's name where [`keep_needs_route`](Self::keep_needs_route) asks for it.
     #[must_use]
     pub fn handle_outcome(
@@ -464,14 +503,14 @@ impl HttpTracer {
         shared: &mut dyn SharedData,
         counters: &mut Counters,
     ) -> Exchange {
-        let Exchange { ids, tracing, grpc } = exchange;
+        let Exchange { ids, is_traced, tracing, grpc } = exchange;
         let tracing = match tracing {
-            Tracing::Pending(pending) => self
-                .decide_at_end(*pending, grpc.as_deref(), end, shared, counters)
-                .map_or(Tracing::NotRecorded, |recorded| Tracing::Recorded(Box::new(recorded))),
+            Tracing::Pending(pending) => {
+                self.decide_at_end(*pending, grpc.as_deref(), end, shared, counters).unwrap_or(Tracing::NotRecorded)
+            }
             tracing => tracing,
         };
-        Exchange { ids, tracing, grpc }
+        Exchange { ids, is_traced, tracing, grpc }
     }
 
     fn decide_at_end(
@@ -481,31 +520,34 @@ impl HttpTracer {
         end: &StreamEnd<'_>,
         shared: &mut dyn SharedData,
         counters: &mut Counters,
-    ) -> Option<Recorded> {
+    ) -> Option<Tracing> {
+        self.release(&pending);
         let shape = if pending.server.is_some() { &self.server } else { &self.client };
         let ended =
             Ended { upstream_recorded: pending.upstream_recorded, ..ended(shape, &pending.recorded, grpc, end) };
         let template = pending.recorded.route.as_deref().unwrap_or_default();
         self.sampler.observe(pending.reason, template.as_bytes(), ended.failed, ended.now);
-        let verdict = match (&mut self.keeper, &pending.head) {
-            (Some(keeper), Some(head)) => {
-                keeper.release(head.len());
-                match pending.verdict {
-                    Some(verdict) => {
-                        keeper.observe(&ended);
-                        verdict
-                    }
-                    None => keeper.decide(&ended, shared),
+        let verdict = match (&mut self.keeper, pending.for_keep) {
+            (Some(keeper), true) => match pending.verdict {
+                Some(verdict) => {
+                    keeper.observe(&ended);
+                    verdict
                 }
-            }
+                None => keeper.decide(&ended, shared),
+            },
             _ => Verdict::Drop,
         };
         if verdict != Verdict::Drop {
             counters.increment_decision(SamplerKind::Keep, verdict != Verdict::OverBudget);
         }
-        let Verdict::Keep { reason, adjusted_count } = verdict else {
-            counters.increment(Counter::SpansNotSampled);
-            return None;
+        let is_logged = pending.for_log && self.logger.as_ref().is_some_and(|logger| logger.wants(&ended, false));
+        let why = match verdict {
+            Verdict::Keep { reason, adjusted_count } => Why::Kept(reason, adjusted_count),
+            Verdict::Drop | Verdict::OverBudget if is_logged => Why::Sampled(pending.reason),
+            Verdict::Drop | Verdict::OverBudget => {
+                counters.increment(Counter::SpansNotSampled);
+                return None;
+            }
         };
         let Some(lines) = Pairs::parse(pending.head.as_deref().unwrap_or_default()) else {
             counters.increment(Counter::HeaderMapsMalformed);
@@ -514,7 +556,6 @@ impl HttpTracer {
         };
         let head = RequestHead::collect(lines.iter(), self.captures_request_headers());
         let baggage = self.propagators.extract(&head.carrier).baggage;
-        let why = Why::Kept(reason, adjusted_count);
         let mut recorded = pending.recorded;
         if recorded.route.is_none() {
             recorded.route = self.routes.find(head.path_and_query().0);
@@ -523,40 +564,51 @@ impl HttpTracer {
         let open =
             |span_id: Option<SpanId>, shape| Some(self.open(span_id?, why, shape, &head, route.as_deref(), &baggage));
         recorded.server = open(pending.server, &self.server);
-        recorded.client = open(pending.client, &self.client);
-        Some(recorded)
+        if let Why::Kept(..) = why {
+            recorded.client = open(pending.client, &self.client);
+            return Some(Tracing::Recorded(Box::new(recorded)));
+        }
+        counters.increment(Counter::SpansNotSampled);
+        // A log record says what the outer span would.
+        if recorded.server.is_none() {
+            recorded.client = open(pending.client, &self.client);
+        }
+        Some(Tracing::Logged(Box::new(recorded)))
     }
 
-    /// Takes the end of a stream and gives each finished span, encoded as a `ScopeSpans.spans` field, to `emit`, with
-    /// how much it would be missed. A stream of which nobody [decided](Self::handle_outcome) is not kept.
+    /// Takes the end of a stream and gives each finished span, and the stream's log record where one is wanted, to `emit`,
+    /// with how much it would be missed. A stream of which nobody [decided](Self::handle_outcome) is not kept.
     pub fn handle_end(
         &mut self,
         exchange: Exchange,
         end: &StreamEnd<'_>,
         counters: &mut Counters,
-        emit: impl FnMut(&[u8], Importance),
+        emit: impl FnMut(Finished<'_>, Importance),
     ) {
-        if let Tracing::Recorded(recorded) = exchange.tracing {
-            self.finish(*recorded, exchange.grpc.as_deref(), end, counters, emit);
-        } else {
-            self.handle_lost(&exchange, counters);
+        let grpc = exchange.grpc.as_deref();
+        match exchange.tracing {
+            Tracing::Recorded(recorded) => self.finish(*recorded, true, grpc, end, counters, emit),
+            Tracing::Logged(recorded) => self.finish(*recorded, false, grpc, end, counters, emit),
+            Tracing::NotRecorded | Tracing::Pending(_) => self.handle_lost(&exchange, counters),
         }
     }
 
     fn finish(
         &mut self,
         recorded: Recorded,
+        is_exported: bool,
         grpc: Option<&GrpcCall>,
         end: &StreamEnd<'_>,
         counters: &mut Counters,
-        mut emit: impl FnMut(&[u8], Importance),
+        mut emit: impl FnMut(Finished<'_>, Importance),
     ) {
         let mut recorded = recorded;
         let (server, client) = (recorded.server.take(), recorded.client.take());
-        if let Some(Why::Sampled(reason)) = server.as_ref().or(client.as_ref()).map(|outer| outer.why)
+        let shape = if server.is_some() { &self.server } else { &self.client };
+        if is_exported
+            && let Some(Why::Sampled(reason)) = server.as_ref().or(client.as_ref()).map(|outer| outer.why)
             && (self.keeper.is_some() || self.sampler.wants_end(reason))
         {
-            let shape = if server.is_some() { &self.server } else { &self.client };
             let ended = ended(shape, &recorded, grpc, end);
             let template = recorded.route.as_deref().unwrap_or_default();
             self.sampler.observe(reason, template.as_bytes(), ended.failed, ended.now);
@@ -573,6 +625,9 @@ impl HttpTracer {
         // A gateway that answered by itself called nobody: then its client span never was.
         let called = recorded.gateway.is_none() || end.attempt_count.is_none_or(|count| count > 0);
         let client = client.filter(|_| called);
+        // One that is not exported was logged for its end already.
+        let mut is_logged = !is_exported
+            || self.logger.as_ref().is_some_and(|logger| logger.wants(&ended(shape, &recorded, grpc, end), true));
         if server.is_none() && client.is_none() {
             counters.increment(Counter::SpansNotSampled);
         }
@@ -585,16 +640,41 @@ impl HttpTracer {
         let mut finish = |open: OpenSpan, shape: &SpanShape, parent: Option<(SpanId, bool)>, start: u64| {
             let mut attributes = open.attributes;
             let status = shape.put_end(&recorded, call.as_ref(), end, route.as_ref(), &self.masker, &mut attributes);
-            self.put_reason(open.why, &mut attributes);
-            counters.increment(Counter::SpansStarted);
-            counters.add(Counter::AttributesDropped, u64::from(attributes.dropped()));
-            counters.add(Counter::AttributesTruncated, u64::from(attributes.truncated()));
+            if is_exported {
+                self.put_reason(open.why, &mut attributes);
+                counters.increment(Counter::SpansStarted);
+                counters.add(Counter::AttributesDropped, u64::from(attributes.dropped()));
+                counters.add(Counter::AttributesTruncated, u64::from(attributes.truncated()));
+            }
             let method = Masked::configured(&open.method);
             let name = match (&call, &route) {
                 (Some(call), _) => call.span_name(),
                 (None, Some(route)) => Masked::concat(&[&method, const { &Masked::literal(" ") }, route]),
                 (None, None) => method,
             };
+            if status == SpanStatus::Error || end.end_time().saturating_sub(start) >= SLOW {
+                importance = Importance::ErrorOrSlow;
+            }
+            // The outer span comes first, and the record is its.
+            if core::mem::take(&mut is_logged) {
+                let outcome = call.as_ref().map(|call| call.outcome);
+                let record = LogRecord {
+                    time: end.end_time(),
+                    severity: shape.severity(end, outcome, recorded.tunnel),
+                    body: &log_body(&name, outcome, end),
+                    attributes: &attributes,
+                    ids: if self.is_passive {
+                        recorded.parent.map(|caller| (recorded.trace_id, caller))
+                    } else {
+                        Some((recorded.trace_id, open.span_id))
+                    },
+                    trace_flags: recorded.trace_flags,
+                };
+                emit(Finished::Log(record), importance);
+            }
+            if !is_exported {
+                return 0;
+            }
             // The request's header keeps all of it: that is between others.
             let trace_state = open.trace_state.as_deref().unwrap_or(&recorded.trace_state);
             let trace_state = self.masker.value(TRACE_STATE_KEY, trace_state.as_bytes());
@@ -612,9 +692,6 @@ impl HttpTracer {
                 status,
             }
             .put(&mut buffer);
-            if status == SpanStatus::Error || end.end_time().saturating_sub(start) >= SLOW {
-                importance = Importance::ErrorOrSlow;
-            }
             buffer.len()
         };
         let remote = recorded.parent.map(|parent| (parent, true));
@@ -626,7 +703,7 @@ impl HttpTracer {
         }
         let (server, client) = buffer.split_at_checked(first.unwrap_or(0)).unwrap_or((&buffer, &[]));
         for span in [server, client].into_iter().filter(|span| !span.is_empty()) {
-            emit(span, importance);
+            emit(Finished::Span(span), importance);
         }
     }
 
@@ -725,6 +802,16 @@ impl HttpTracer {
             (Role::Server | Role::Auto, _) => Plan::Server(decide(parent, trace_state, &self.server)),
         }
     }
+}
+
+/// What a log record says in one line: the span's name and how the request was answered.
+fn log_body(name: &Masked<'_>, call: Option<GrpcOutcome>, end: &StreamEnd<'_>) -> Masked<'static> {
+    let outcome = match (call.and_then(|call| call.status), end.response_code) {
+        (Some(status), _) => Masked::literal(status.name()),
+        (None, Some(code)) => Masked::number(code),
+        (None, None) => Masked::literal(end.response_flags.failure().unwrap_or("_OTHER")),
+    };
+    Masked::concat(&[name, const { &Masked::literal(" ") }, &outcome])
 }
 
 /// What `keep` looks at.

@@ -1,15 +1,12 @@
 //! Which streams are logged, and what holds a worker back from writing too much.
 
-use crate::config::{Config, LogRule, LogsConfig, SpanLimits};
+use crate::config::{Config, LogRule, LogsConfig};
 use crate::sampling::Ended;
 
-/// The configured logger of one worker.
+/// The configured logger of one worker: says which streams are logged.
 #[derive(Clone, Debug)]
 pub struct Logger {
     rule: LogRule,
-    /// Of a record, beside the span's own; `None` where none is exported.
-    limits: Option<SpanLimits>,
-    lines: Option<LineAllowance>,
     room: Room,
 }
 
@@ -17,9 +14,8 @@ impl Logger {
     /// From checked configuration; `None` when nothing is logged.
     pub fn new(config: &Config) -> Option<Self> {
         let logs = config.meshspan.logs.unwrap_or_default();
-        let limits = config.logger.as_ref().map(|logger| logger.limits);
-        let lines = logs.json_lines_per_second.map(LineAllowance::new);
-        (limits.is_some() || lines.is_some()).then(|| Self { rule: logs.when, limits, lines, room: Room::new(&logs) })
+        let is_written = config.logger.is_some() || logs.json_lines_per_second.is_some();
+        is_written.then(|| Self { rule: logs.when, room: Room::new(&logs) })
     }
 
     /// Whether a stream that is not sampled may be logged in the end, so that its head has to be held.
@@ -32,16 +28,6 @@ impl Logger {
         let limit = self.rule.slower_than_ms.map(|ms| u64::from(ms).saturating_mul(1_000_000));
         let slow = ended.duration.zip(limit).is_some_and(|(duration, limit)| duration > limit);
         self.rule.all || self.rule.errors && ended.failed || slow || self.rule.sampled && is_exported
-    }
-
-    /// The limits of records; `None` where none is exported.
-    pub const fn limits(&self) -> Option<SpanLimits> {
-        self.limits
-    }
-
-    /// Whether a line of JSON may be written at `now` (ns). `None`: none is wanted.
-    pub fn may_write_line(&mut self, now: u64) -> Option<bool> {
-        self.lines.as_mut().map(|lines| lines.take(now))
     }
 
     /// Where request headers are held.
@@ -80,7 +66,7 @@ impl Room {
 
 /// So many lines a second: writing a line holds a worker up, and fills a disk.
 #[derive(Clone, Copy, Debug)]
-struct LineAllowance {
+pub struct LineAllowance {
     a_second: u32,
     /// Which second it is, and what is left of its lines.
     second: u64,
@@ -88,11 +74,13 @@ struct LineAllowance {
 }
 
 impl LineAllowance {
-    const fn new(a_second: u32) -> Self {
+    /// From checked configuration.
+    pub const fn new(a_second: u32) -> Self {
         Self { a_second, second: 0, left: a_second }
     }
 
-    fn take(&mut self, now: u64) -> bool {
+    /// Whether one more line may be written at `now` (ns).
+    pub fn take(&mut self, now: u64) -> bool {
         let second = now / 1_000_000_000;
         // Also when the clock was set back.
         if second != self.second {
@@ -115,8 +103,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn logger(rule: LogRule) -> Logger {
-        let logs = LogsConfig::default();
-        Logger { rule, limits: None, lines: None, room: Room::new(&logs) }
+        Logger { rule, room: Room::new(&LogsConfig::default()) }
     }
 
     #[test]
@@ -142,7 +129,8 @@ mod tests {
             (either, false, Some(1), false, false, "neither"),
         ];
         for (rule, failed, duration, is_exported, expected, why) in table {
-            let ended = Ended { failed, duration: duration.map(|ms: u64| ms * MS), route: b"", now: 1 };
+            let duration = duration.map(|ms: u64| ms * MS);
+            let ended = Ended { failed, duration, route: b"", upstream_recorded: false, now: 1 };
             assert_eq!(logger(rule).wants(&ended, is_exported), expected, "{rule:?}: {why}");
         }
         let may = [(all, true), (errors, true), (slow, true), (sampled, false), (either, true)];

@@ -11,5 +11,5 @@ mod logger;
 mod record;
 
 pub use line::StreamLine;
-pub use logger::{Logger, Room};
+pub use logger::{LineAllowance, Logger, Room};
 pub use record::{LogRecord, Severity};

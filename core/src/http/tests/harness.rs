@@ -220,6 +220,7 @@ fn to_json(value: Option<&AnyValue>) -> Json {
         Some(Value::StringValue(text)) => json!(text),
         Some(Value::IntValue(number)) => json!(number),
         Some(Value::DoubleValue(number)) => json!(number),
+        Some(Value::BoolValue(truth)) => json!(truth),
         Some(Value::ArrayValue(array)) => array.values.iter().map(|item| to_json(Some(item))).collect(),
         other => panic!("no span has {other:?}"),
     }

@@ -1,9 +1,10 @@
-//! An OTLP receiver for traces in this process: OTLP/gRPC and OTLP/HTTP (protobuf and JSON) on one port, gzip
+//! An OTLP receiver for traces, logs and metrics in this process: OTLP/gRPC and OTLP/HTTP (protobuf and JSON) on one port, gzip
 //! accepted on all. It keeps every request, and answers as a test scripts it.
 //!
 //! OTLP 1.x: <https://opentelemetry.io/docs/specs/otlp/>.
 
 mod behaviour;
+mod log;
 mod protocol;
 mod span;
 
@@ -12,11 +13,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
 
 use crate::server::Server;
 
 pub use behaviour::Behaviour;
+pub use log::ReceivedLog;
 pub use span::ReceivedSpan;
 
 /// The way a request took.
@@ -28,6 +33,28 @@ pub enum Protocol {
     HttpProtobuf,
     /// OTLP/HTTP in JSON.
     HttpJson,
+}
+
+/// What a request said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Export {
+    /// Of traces.
+    Traces(ExportTraceServiceRequest),
+    /// Of logs.
+    Logs(ExportLogsServiceRequest),
+    /// Of metrics.
+    Metrics(ExportMetricsServiceRequest),
+}
+
+impl Export {
+    /// In binary protobuf.
+    pub fn encode_to_vec(&self) -> Vec<u8> {
+        match self {
+            Self::Traces(request) => request.encode_to_vec(),
+            Self::Logs(request) => request.encode_to_vec(),
+            Self::Metrics(request) => request.encode_to_vec(),
+        }
+    }
 }
 
 /// One export request as it came, whatever it was answered.
@@ -45,7 +72,7 @@ pub struct ReceivedRequest {
     /// Bytes of the body as they came: compressed, and for gRPC with the frame's five bytes.
     pub wire_size: usize,
     /// What it said; `None` when it could not be decoded.
-    pub export: Option<ExportTraceServiceRequest>,
+    pub export: Option<Export>,
     /// Why it could not be decoded.
     pub error: Option<String>,
     /// A number of the TCP connection, to tell whether connections are reused.
@@ -64,7 +91,26 @@ impl ReceivedRequest {
 
     /// The spans in it, in order.
     pub fn spans(&self) -> Vec<ReceivedSpan> {
-        self.export.iter().flat_map(|export| ReceivedSpan::all_of(export, self.protocol)).collect()
+        match &self.export {
+            Some(Export::Traces(export)) => ReceivedSpan::all_of(export, self.protocol),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The log records in it, in order.
+    pub fn logs(&self) -> Vec<ReceivedLog> {
+        match &self.export {
+            Some(Export::Logs(export)) => ReceivedLog::all_of(export, self.protocol),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The metrics in it.
+    pub const fn metrics(&self) -> Option<&ExportMetricsServiceRequest> {
+        match &self.export {
+            Some(Export::Metrics(export)) => Some(export),
+            _ => None,
+        }
     }
 }
 
@@ -124,6 +170,21 @@ impl Receiver {
         self.shared.lock().spans.clone()
     }
 
+    /// The log records of everything that was accepted so far, in order of arrival.
+    pub fn logs(&self) -> Vec<ReceivedLog> {
+        self.shared.lock().logs.clone()
+    }
+
+    /// The metrics of everything that was accepted so far, a request each, in order of arrival.
+    pub fn metrics(&self) -> Vec<ExportMetricsServiceRequest> {
+        self.shared.lock().metrics.clone()
+    }
+
+    /// How many log records were accepted since the start, whether or not they were kept or cleared.
+    pub fn log_count(&self) -> usize {
+        self.shared.lock().log_count
+    }
+
     /// How many spans were accepted since the start, whether or not they were kept or cleared.
     pub fn span_count(&self) -> usize {
         self.shared.lock().span_count
@@ -139,6 +200,8 @@ impl Receiver {
         let mut state = self.shared.lock();
         state.requests.clear();
         state.spans.clear();
+        state.logs.clear();
+        state.metrics.clear();
     }
 
     /// From now on only counts ([`Self::span_count`]) and keeps nothing: for benchmarks.
@@ -160,6 +223,34 @@ impl Receiver {
             let spans: Vec<_> = state.spans.iter().map(ReceivedSpan::to_string).collect();
             anyhow::anyhow!("no such spans after {deadline:?}; received {}: {spans:#?}", spans.len())
         })
+    }
+
+    /// Waits until `condition` answers `Some`, looking at the accepted log records whenever a request arrives.
+    ///
+    /// # Errors
+    /// At the deadline, with the records that were there.
+    pub fn wait_for_logs<T>(
+        &self,
+        deadline: Duration,
+        mut condition: impl FnMut(&[ReceivedLog]) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        self.wait(deadline, |state| condition(&state.logs)).map_err(|state| {
+            let logs: Vec<_> = state.logs.iter().map(ReceivedLog::to_string).collect();
+            anyhow::anyhow!("no such log records after {deadline:?}; received {}: {logs:#?}", logs.len())
+        })
+    }
+
+    /// Waits until `condition` answers `Some`, looking at the accepted metrics whenever a request arrives.
+    ///
+    /// # Errors
+    /// At the deadline, with the metrics that were there.
+    pub fn wait_for_metrics<T>(
+        &self,
+        deadline: Duration,
+        mut condition: impl FnMut(&[ExportMetricsServiceRequest]) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        self.wait(deadline, |state| condition(&state.metrics))
+            .map_err(|state| anyhow::anyhow!("no such metrics after {deadline:?}; received {:#?}", state.metrics))
     }
 
     /// Waits until at least `count` spans were accepted, and returns all.
@@ -212,6 +303,9 @@ struct State {
     /// Of the accepted requests, flattened once.
     spans: Vec<ReceivedSpan>,
     span_count: usize,
+    logs: Vec<ReceivedLog>,
+    log_count: usize,
+    metrics: Vec<ExportMetricsServiceRequest>,
     count_only: bool,
     script: VecDeque<Behaviour>,
     default: Behaviour,
@@ -235,11 +329,17 @@ impl Shared {
     }
 
     fn record(&self, request: ReceivedRequest) {
-        let spans = if request.answered.accepts() { request.spans() } else { Vec::new() };
+        let accepted = Some(&request).filter(|request| request.answered.accepts());
+        let spans = accepted.map(ReceivedRequest::spans).unwrap_or_default();
+        let logs = accepted.map(ReceivedRequest::logs).unwrap_or_default();
+        let metrics = accepted.and_then(ReceivedRequest::metrics).cloned();
         let mut state = self.lock();
         state.span_count += spans.len();
+        state.log_count += logs.len();
         if !state.count_only {
             state.spans.extend(spans);
+            state.logs.extend(logs);
+            state.metrics.extend(metrics);
             state.requests.push(request);
         }
         drop(state);

@@ -11,6 +11,16 @@ use axum::extract::Extension;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -19,11 +29,31 @@ use prost::Message;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service;
 
-use super::{Behaviour, Protocol, ReceivedRequest, Shared};
+use super::{Behaviour, Export, Protocol, ReceivedRequest, Shared};
 use crate::server::Connection;
 
-const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-const HTTP_PATH: &str = "/v1/traces";
+/// What a request carries, by its path.
+#[derive(Clone, Copy)]
+enum Signal {
+    Traces,
+    Logs,
+    Metrics,
+}
+
+impl Signal {
+    fn at(protocol: Protocol, path: &str) -> Option<Self> {
+        let paths = match protocol {
+            Protocol::Grpc => [
+                "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+                "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+                "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            ],
+            Protocol::HttpProtobuf | Protocol::HttpJson => ["/v1/traces", "/v1/logs", "/v1/metrics"],
+        };
+        let at = paths.iter().position(|known| *known == path)?;
+        [Self::Traces, Self::Logs, Self::Metrics].get(at).copied()
+    }
+}
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(move |Extension(connection): Extension<Connection>, request: Request<Body>| {
@@ -63,23 +93,24 @@ async fn receive(shared: &Shared, connection: &Connection, request: Request<Body
         record.headers.insert(0, (":authority".to_owned(), authority.to_string()));
     }
 
-    let right_path = if protocol == Protocol::Grpc { GRPC_PATH } else { HTTP_PATH };
-    let answer = if head.uri.path() != right_path {
-        record.error = Some(format!("no OTLP service at {}", head.uri.path()));
-        status(StatusCode::NOT_FOUND)
-    } else if protocol == Protocol::Grpc {
-        grpc(Request::from_parts(head, Body::from(body)), innermost(&behaviour), &mut record).await
-    } else {
-        match decode(protocol, &head.headers, &body) {
-            Ok(export) => {
-                record.export = Some(export);
-                http_answer(protocol, innermost(&behaviour))
-            }
-            Err(error) => {
-                record.error = Some(format!("{error:#}"));
-                status(StatusCode::BAD_REQUEST)
+    let answer = if let Some(signal) = Signal::at(protocol, head.uri.path()) {
+        if protocol == Protocol::Grpc {
+            grpc(signal, Request::from_parts(head, Body::from(body)), innermost(&behaviour), &mut record).await
+        } else {
+            match decode(signal, protocol, &head.headers, &body) {
+                Ok(export) => {
+                    record.export = Some(export);
+                    http_answer(signal, protocol, innermost(&behaviour))
+                }
+                Err(error) => {
+                    record.error = Some(format!("{error:#}"));
+                    status(StatusCode::BAD_REQUEST)
+                }
             }
         }
+    } else {
+        record.error = Some(format!("no OTLP service at {}", head.uri.path()));
+        status(StatusCode::NOT_FOUND)
     };
     let undecoded = record.error.is_some();
     shared.record(record);
@@ -112,11 +143,26 @@ fn innermost(behaviour: &Behaviour) -> &Behaviour {
 }
 
 /// Gives the request to tonic's server, which unframes, decompresses and decodes it.
-async fn grpc(request: Request<Body>, behaviour: &Behaviour, record: &mut ReceivedRequest) -> Response<Body> {
+async fn grpc(
+    signal: Signal,
+    request: Request<Body>,
+    behaviour: &Behaviour,
+    record: &mut ReceivedRequest,
+) -> Response<Body> {
     let decoded = Arc::new(std::sync::Mutex::new(None));
     let handler = Handler { behaviour: behaviour.clone(), decoded: Arc::clone(&decoded) };
-    let mut server = TraceServiceServer::new(handler).accept_compressed(CompressionEncoding::Gzip);
-    let response = match server.call(request).await {
+    let answered = match signal {
+        Signal::Traces => {
+            TraceServiceServer::new(handler).accept_compressed(CompressionEncoding::Gzip).call(request).await
+        }
+        Signal::Logs => {
+            LogsServiceServer::new(handler).accept_compressed(CompressionEncoding::Gzip).call(request).await
+        }
+        Signal::Metrics => {
+            MetricsServiceServer::new(handler).accept_compressed(CompressionEncoding::Gzip).call(request).await
+        }
+    };
+    let response = match answered {
         Ok(response) => response.map(Body::new),
         Err(never) => match never {},
     };
@@ -130,7 +176,7 @@ async fn grpc(request: Request<Body>, behaviour: &Behaviour, record: &mut Receiv
 
 struct Handler {
     behaviour: Behaviour,
-    decoded: Arc<std::sync::Mutex<Option<ExportTraceServiceRequest>>>,
+    decoded: Arc<std::sync::Mutex<Option<Export>>>,
 }
 
 #[tonic::async_trait]
@@ -139,19 +185,49 @@ impl TraceService for Handler {
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        self.take(Export::Traces(request.into_inner()))?;
+        Ok(tonic::Response::new(traces_response(&self.behaviour)))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Handler {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportLogsServiceRequest>,
+    ) -> Result<tonic::Response<ExportLogsServiceResponse>, tonic::Status> {
+        self.take(Export::Logs(request.into_inner()))?;
+        Ok(tonic::Response::new(logs_response(&self.behaviour)))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Handler {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportMetricsServiceRequest>,
+    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, tonic::Status> {
+        self.take(Export::Metrics(request.into_inner()))?;
+        Ok(tonic::Response::new(metrics_response(&self.behaviour)))
+    }
+}
+
+impl Handler {
+    /// Keeps what came; the error, where one is to be answered.
+    fn take(&self, export: Export) -> Result<(), tonic::Status> {
         if let Ok(mut slot) = self.decoded.lock() {
-            *slot = Some(request.into_inner());
+            *slot = Some(export);
         }
         match &self.behaviour {
             Behaviour::GrpcStatus { code, message, details } => {
                 Err(tonic::Status::with_details(tonic::Code::from_i32(*code), message, Bytes::copy_from_slice(details)))
             }
-            other => Ok(tonic::Response::new(export_response(other))),
+            _ => Ok(()),
         }
     }
 }
 
-fn decode(protocol: Protocol, headers: &HeaderMap, body: &[u8]) -> anyhow::Result<ExportTraceServiceRequest> {
+fn decode(signal: Signal, protocol: Protocol, headers: &HeaderMap, body: &[u8]) -> anyhow::Result<Export> {
     let mut plain = Vec::new();
     match headers.get(header::CONTENT_ENCODING).map_or(&b""[..], |v| v.as_bytes()) {
         b"" | b"identity" => plain.extend_from_slice(body),
@@ -160,28 +236,59 @@ fn decode(protocol: Protocol, headers: &HeaderMap, body: &[u8]) -> anyhow::Resul
         }
         other => anyhow::bail!("content-encoding {:?} is not supported", String::from_utf8_lossy(other)),
     }
+    Ok(match signal {
+        Signal::Traces => Export::Traces(read(protocol, &plain)?),
+        Signal::Logs => Export::Logs(read(protocol, &plain)?),
+        Signal::Metrics => Export::Metrics(read(protocol, &plain)?),
+    })
+}
+
+fn read<M: Message + Default + serde::de::DeserializeOwned>(protocol: Protocol, plain: &[u8]) -> anyhow::Result<M> {
     match protocol {
-        Protocol::HttpJson => serde_json::from_slice(&plain).context("the body is no OTLP/JSON"),
-        _ => ExportTraceServiceRequest::decode(plain.as_slice()).context("the body is no OTLP protobuf"),
+        Protocol::HttpJson => serde_json::from_slice(plain).context("the body is no OTLP/JSON"),
+        _ => M::decode(plain).context("the body is no OTLP protobuf"),
     }
 }
 
-fn export_response(behaviour: &Behaviour) -> ExportTraceServiceResponse {
-    let partial_success = match behaviour {
-        Behaviour::PartialSuccess { rejected, message } => {
-            Some(ExportTracePartialSuccess { rejected_spans: *rejected, error_message: message.clone() })
-        }
+/// How many items are rejected, and the words for it.
+fn rejection(behaviour: &Behaviour) -> Option<(i64, String)> {
+    match behaviour {
+        Behaviour::PartialSuccess { rejected, message } => Some((*rejected, message.clone())),
         _ => None,
-    };
+    }
+}
+
+fn traces_response(behaviour: &Behaviour) -> ExportTraceServiceResponse {
+    let partial_success = rejection(behaviour)
+        .map(|(rejected_spans, error_message)| ExportTracePartialSuccess { rejected_spans, error_message });
     ExportTraceServiceResponse { partial_success }
 }
 
-fn http_answer(protocol: Protocol, behaviour: &Behaviour) -> Response<Body> {
-    let message = export_response(behaviour);
-    let (content_type, body) = if protocol == Protocol::HttpJson {
-        ("application/json", serde_json::to_vec(&message).unwrap_or_default())
-    } else {
-        ("application/x-protobuf", message.encode_to_vec())
+fn logs_response(behaviour: &Behaviour) -> ExportLogsServiceResponse {
+    let partial_success = rejection(behaviour)
+        .map(|(rejected_log_records, error_message)| ExportLogsPartialSuccess { rejected_log_records, error_message });
+    ExportLogsServiceResponse { partial_success }
+}
+
+fn metrics_response(behaviour: &Behaviour) -> ExportMetricsServiceResponse {
+    let partial_success = rejection(behaviour).map(|(rejected_data_points, error_message)| {
+        ExportMetricsPartialSuccess { rejected_data_points, error_message }
+    });
+    ExportMetricsServiceResponse { partial_success }
+}
+
+fn http_answer(signal: Signal, protocol: Protocol, behaviour: &Behaviour) -> Response<Body> {
+    fn encoded<M: Message + serde::Serialize>(protocol: Protocol, message: &M) -> (&'static str, Vec<u8>) {
+        if protocol == Protocol::HttpJson {
+            ("application/json", serde_json::to_vec(message).unwrap_or_default())
+        } else {
+            ("application/x-protobuf", message.encode_to_vec())
+        }
+    }
+    let (content_type, body) = match signal {
+        Signal::Traces => encoded(protocol, &traces_response(behaviour)),
+        Signal::Logs => encoded(protocol, &logs_response(behaviour)),
+        Signal::Metrics => encoded(protocol, &metrics_response(behaviour)),
     };
     raw(200, &[("content-type".to_owned(), content_type.to_owned())], body)
 }

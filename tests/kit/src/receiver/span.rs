@@ -196,18 +196,18 @@ impl fmt::Display for ReceivedSpan {
     }
 }
 
-fn find<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
+pub(super) fn find<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
     attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?.value.as_ref()
 }
 
-fn as_text(value: &Value) -> Option<&str> {
+pub(super) fn as_text(value: &Value) -> Option<&str> {
     match value {
         Value::StringValue(text) => Some(text),
         _ => None,
     }
 }
 
-fn attributes_json(attributes: &[KeyValue]) -> serde_json::Value {
+pub(super) fn attributes_json(attributes: &[KeyValue]) -> serde_json::Value {
     let pairs = attributes.iter().map(|attribute| {
         let value = attribute.value.as_ref().and_then(|value| value.value.as_ref());
         (attribute.key.clone(), value.map_or(serde_json::Value::Null, value_json))
@@ -231,7 +231,7 @@ fn value_json(value: &Value) -> serde_json::Value {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
