@@ -230,11 +230,25 @@ impl Mesh {
             last = (
                 started + counter("meshspan_spans_not_sampled_total"),
                 started,
-                counter("meshspan_export_exported_total"),
+                self.samples().sum("meshspan_export_exported_total", &[("signal", "traces")]),
             );
             (last.0 >= streams && last.1 == last.2).then_some(())
         });
         assert!(arrived.is_ok() && last.0 == streams, "{streams} streams; judged, started, exported: {last:?}");
+    }
+
+    /// Waits until the ends of so many streams of one span each have been judged.
+    pub fn wait_until_all_are_judged(&self, streams: u64) {
+        let mut last = 0;
+        let arrived = wait::until(DEADLINE, "every stream's end", || {
+            last = self.counter("meshspan_spans_started_total") + self.counter("meshspan_spans_not_sampled_total");
+            (last >= streams).then_some(())
+        });
+        assert!(
+            arrived.is_ok() && last == streams,
+            "{last} streams were judged, not {streams}: {:#?}",
+            self.counters()
+        );
     }
 
     /// Ends Envoy in order, and makes sure that the filter neither trapped nor complained.

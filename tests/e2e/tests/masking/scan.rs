@@ -5,7 +5,6 @@ use std::path::Path;
 
 use meshspan_e2e::{DEADLINE, Mesh};
 use meshspan_kit::wait;
-use prost::Message;
 
 /// A text, and what it says percent-decoded once, twice and three times.
 fn readings(text: &str) -> Vec<String> {
