@@ -9,6 +9,7 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ("build", "compile the filter to target/dist/meshspan.wasm"),
     ("setup", "find or get everything the other commands need"),
     ("bench", "measure the filter beside Envoy's own tracer"),
+    ("slo", "make Prometheus rules of a file of service level objectives"),
     ("fuzz", "run the fuzz targets"),
     ("dist", "gather what a release holds in target/dist"),
     ("help", "this page"),
@@ -35,6 +36,9 @@ test [--long] [--only PART]... [-- NAME...]
 bench [...]
     Everything after `bench` goes to the benchmark itself.
 
+slo FILE [--output FILE]
+    --output FILE     write the rules there instead of printing them; docs/alerts.md lists the file's keys
+
 fuzz [--seconds N] [TARGET]
     --seconds N       how long each target runs (default 60)
 
@@ -45,6 +49,7 @@ ENVIRONMENT
     MESHSPAN_COLLECTOR, MESHSPAN_JAEGER
                           use this Collector, this Jaeger, instead of building one with Go
     MESHSPAN_GRPCIO       use the grpcio in this folder, instead of installing one
+    MESHSPAN_MONITORING   a folder with prometheus, promtool, alertmanager and amtool, instead of Debian's
     MESHSPAN_WRITE_DOCS   1 has `test` write what the faults in Envoy came to into docs/reliability.md
 
 The programs that the commands start are told by environment:
@@ -53,6 +58,7 @@ The programs that the commands start are told by environment:
     MESHSPAN_COLLECTOR, MESHSPAN_JAEGER
                           the backends' paths, where there are any
     MESHSPAN_GRPCIO       the folder of grpcio, where there is one
+    MESHSPAN_MONITORING   the folder with Prometheus and Alertmanager, where there is one
     MESHSPAN_LONG         1 for `test --long`
 ";
 

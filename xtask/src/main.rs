@@ -1,4 +1,4 @@
-//! meshspan's commands: setup, build, demo, test, bench, fuzz, dist.
+//! meshspan's commands: setup, build, demo, test, bench, slo, fuzz, dist.
 //!
 //! Run from anywhere in the checkout as `cargo xtask COMMAND`. What each command needs, it finds or gets
 //! first (see [`setup`]), into the project's own folder. It stays light on purpose: both commands of the
@@ -12,6 +12,7 @@ mod fuzz;
 mod grpcio;
 mod help;
 mod link;
+mod monitoring;
 mod options;
 mod pip;
 mod places;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
 
 fn dispatch(command: &str, arguments: Vec<String>) -> Result<ExitCode> {
     let asks_for_help = arguments.iter().take_while(|a| *a != "--").any(|a| a == "--help" || a == "-h");
-    if asks_for_help && !matches!(command, "demo" | "bench") {
+    if asks_for_help && !matches!(command, "demo" | "bench" | "slo") {
         return Ok(help::print());
     }
     match command {
@@ -50,6 +51,7 @@ fn dispatch(command: &str, arguments: Vec<String>) -> Result<ExitCode> {
         "test" => test::command(&arguments),
         "demo" => run::demo(arguments),
         "bench" => run::bench(arguments),
+        "slo" => run::slo(&arguments),
         "fuzz" => fuzz::command(&arguments),
         "dist" => dist::command(&arguments),
         "help" | "--help" | "-h" => Ok(help::print()),

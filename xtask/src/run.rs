@@ -21,6 +21,19 @@ pub(crate) fn bench(arguments: Vec<String>) -> Result<ExitCode> {
     run("meshspan-bench", &["--release"], &[Need::WasiTarget, Need::Envoy(envoy::NEWEST)], arguments)
 }
 
+/// Prometheus rules from a file of objectives. Needs nothing that set-up gets.
+pub(crate) fn slo(arguments: &[String]) -> Result<ExitCode> {
+    let places = Places::find()?;
+    let manifest = places.root.join("Cargo.toml");
+    let mut program = Command::new(cargo());
+    // Where the user stands: the file's path is from there.
+    program
+        .args(["run", "--quiet", "--locked", "--profile", "quick", "--package", "meshspan-slo", "--manifest-path"])
+        .arg(manifest);
+    let status = run_open(program.arg("--").args(arguments))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// The demo reads its own options; this one decides what it needs.
 fn asks_for_jaeger(arguments: &[String]) -> bool {
     arguments.windows(2).any(|pair| pair == ["--backend", "jaeger"])

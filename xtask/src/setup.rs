@@ -6,6 +6,7 @@
 use crate::backend::Backend;
 use crate::envoy::{self, Envoy};
 use crate::grpcio;
+use crate::monitoring;
 use crate::options::Options;
 use crate::places::Places;
 use crate::progress::Steps;
@@ -28,12 +29,14 @@ pub(crate) enum Need {
     Backend(Backend),
     /// The gRPC library of Python, where this machine can have it.
     Grpcio,
+    /// Prometheus and Alertmanager, where this machine can have them.
+    Monitoring,
     /// Node, and the program that runs tests in it.
     TestRunner,
 }
 
 /// All there is to need.
-pub(crate) const EVERYTHING: [Need; 7] = [
+pub(crate) const EVERYTHING: [Need; 8] = [
     Need::AllTargets,
     Need::Envoy(envoy::NEWEST),
     Need::Envoy(envoy::OLDEST),
@@ -41,6 +44,7 @@ pub(crate) const EVERYTHING: [Need; 7] = [
     Need::Backend(Backend::Collector),
     Need::Backend(Backend::Jaeger),
     Need::Grpcio,
+    Need::Monitoring,
 ];
 
 /// What is ready for use.
@@ -50,6 +54,7 @@ pub(crate) struct Ready {
     envoys: Vec<Envoy>,
     backends: Vec<(Backend, PathBuf)>,
     grpcio: Option<PathBuf>,
+    monitoring: Option<PathBuf>,
     test_runner: Option<TestRunner>,
     failures: usize,
 }
@@ -72,6 +77,11 @@ impl Ready {
     /// The folder of grpcio, where this machine can have it.
     pub(crate) fn grpcio(&self) -> Option<&Path> {
         self.grpcio.as_deref()
+    }
+
+    /// The folder with Prometheus, Alertmanager and their tools, where this machine can have them.
+    pub(crate) fn monitoring(&self) -> Option<&Path> {
+        self.monitoring.as_deref()
     }
 
     pub(crate) fn test_runner(&self) -> Result<&TestRunner> {
@@ -160,6 +170,9 @@ fn meet(places: &Places, need: Need, steps: &mut Steps, ready: &mut Ready) -> Re
             ready.backends.extend(found.map(|binary| (backend, binary)));
         }
         Need::Grpcio => ready.grpcio = steps.run("grpcio", |step| grpcio::get(places, step))?,
+        Need::Monitoring => {
+            ready.monitoring = steps.run("Prometheus and Alertmanager", |step| monitoring::get(places, step))?;
+        }
         Need::TestRunner => {
             ready.test_runner = Some(steps.run("Node and its test runner", |step| TestRunner::get(places, step))?);
         }

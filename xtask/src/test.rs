@@ -5,6 +5,7 @@ use crate::build::build;
 use crate::envoy;
 use crate::fuzz;
 use crate::grpcio;
+use crate::monitoring;
 use crate::options::{Options, did_you_mean};
 use crate::places::{Places, cargo};
 use crate::process::{output_of, run_open, shown};
@@ -61,7 +62,7 @@ const E2E: [Need; 6] = [
     Need::Grpcio,
 ];
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     Part { name: "fmt", about: "the code's format", needs: &[], reads_module: false, run: fmt },
     Part {
         name: "clippy",
@@ -94,6 +95,13 @@ const PARTS: [Part; 10] = [
         run: in_host,
     },
     Part { name: "e2e", about: "the module in Envoy", needs: &E2E, reads_module: true, run: in_envoy },
+    Part {
+        name: "alerts",
+        about: "rules, alerts and dashboards on a real Prometheus",
+        needs: &[Need::WasiTarget, Need::Envoy(envoy::NEWEST), Need::Monitoring],
+        reads_module: true,
+        run: alerts,
+    },
     Part {
         name: "demo",
         about: "the demo ends well",
@@ -284,6 +292,7 @@ fn native(run: &Run) -> Result<Outcome> {
     let mut commands = run.cargo();
     // In the profile that the commands themselves were compiled in.
     commands.args(["test", "--locked", "--no-fail-fast", "--profile", "quick", "--package", "xtask"]);
+    commands.args(["--package", "meshspan-slo"]);
     tally.add(run.counted(&mut commands)?);
     Ok(Outcome::Tests(tally))
 }
@@ -322,6 +331,16 @@ fn in_envoy(run: &Run) -> Result<Outcome> {
         tally.add(run.counted(tell(&mut command, &run.places, std::slice::from_ref(envoy)))?);
     }
     Ok(Outcome::Tests(tally))
+}
+
+fn alerts(run: &Run) -> Result<Outcome> {
+    let Some(folder) = run.ready.monitoring() else {
+        return Ok(Outcome::Skipped("no Prometheus and Alertmanager here (see above)".to_owned()));
+    };
+    let mut command = run.cargo();
+    command.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-alerts-tests"]);
+    monitoring::tell(&mut command, Some(folder));
+    run.counted(tell(&mut command, &run.places, run.ready.envoys())).map(Outcome::Tests)
 }
 
 fn demo(run: &Run) -> Result<Outcome> {

@@ -38,6 +38,7 @@ pub mod envoy;
 pub mod grpcio;
 pub mod load;
 pub mod metrics;
+pub mod monitoring;
 mod process;
 pub mod receiver;
 pub mod runtime;

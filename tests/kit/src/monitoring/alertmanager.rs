@@ -1,0 +1,72 @@
+//! Alertmanager, alone or as one of several that agree on who notifies.
+
+use std::net::SocketAddr;
+
+use super::Programs;
+use super::program::{Program, folder_with};
+use crate::backend::free_port;
+
+/// A running Alertmanager. Dropping it kills it.
+pub struct Alertmanager {
+    program: Program,
+    cluster: SocketAddr,
+}
+
+impl Alertmanager {
+    /// Starts one with a configuration's text, as a peer of those named (by [`Self::cluster`]), and waits until it is
+    /// ready: that is, until it and its peers have settled.
+    ///
+    /// # Errors
+    /// When it does not come up, with its log.
+    pub fn start(programs: &Programs, config: &str, peers: &[SocketAddr]) -> anyhow::Result<Self> {
+        let folder = folder_with("alertmanager", &[("alertmanager.yaml", config)])?;
+        let (address, cluster) = (free_port()?, free_port()?);
+        let mut arguments = vec![
+            format!("--config.file={}", folder.path().join("alertmanager.yaml").display()),
+            format!("--storage.path={}", folder.path().join("data").display()),
+            format!("--web.listen-address={address}"),
+            format!("--cluster.listen-address={cluster}"),
+        ];
+        arguments.extend(peers.iter().map(|peer| format!("--cluster.peer={peer}")));
+        let program = Program::start("alertmanager", &programs.path("alertmanager"), folder, address, &arguments)?;
+        Ok(Self { program, cluster })
+    }
+
+    /// Where alerts are sent, and its API answers.
+    pub fn address(&self) -> SocketAddr {
+        self.program.address()
+    }
+
+    /// Where its peers meet it.
+    pub fn cluster(&self) -> SocketAddr {
+        self.cluster
+    }
+
+    /// How many members its cluster has, itself among them.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn members(&self) -> anyhow::Result<usize> {
+        let status = self.program.get("/api/v2/status")?;
+        Ok(status["cluster"]["peers"].as_array().map_or(0, Vec::len))
+    }
+
+    /// Its alerts, as its API shows them.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn alerts(&self) -> anyhow::Result<Vec<serde_json::Value>> {
+        let alerts = self.program.get("/api/v2/alerts")?;
+        Ok(alerts.as_array().cloned().unwrap_or_default())
+    }
+
+    /// Kills it (SIGKILL).
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.program.log()
+    }
+}
