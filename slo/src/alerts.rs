@@ -79,11 +79,10 @@ fn plain_of(protocol: Protocol, link: Option<&TraceLink>, scale: Scale) -> Rule 
     let (share, words) = PLAIN_SHARE;
     let window = scale.minutes(30);
     let count = format!("{}_count", protocol.histogram());
-    let (label, values) = protocol.failures();
+    let failed = protocol.outcomes().failed;
     let expression = format!(
-        "max by (service) (label_replace(\n  sum by ({SERVICE}) (rate({count}{{{label}=~{}}}[{window}]))\n  /\n  \
-         sum by ({SERVICE}) (rate({count}[{window}])),\n  \"service\", \"$1\", \"{SERVICE}\", \"(.*)\"\n)) > {share}",
-        string(values)
+        "max by (service) (label_replace(\n  sum by ({SERVICE}) (rate({count}{{{failed}}}[{window}]))\n  /\n  \
+         sum by ({SERVICE}) (rate({count}[{window}])),\n  \"service\", \"$1\", \"{SERVICE}\", \"(.*)\"\n)) > {share}"
     );
     let labels = [("slo_id", PLAIN_ID), ("severity", "page"), ("protocol", protocol.name())];
     let mut annotations = vec![

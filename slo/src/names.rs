@@ -22,6 +22,14 @@ pub(crate) const OBJECTIVE: &str = "slo:objective:ratio";
 /// The recorded share of the budget of 30 days that is left: 1 is all, below 0 is more than there was.
 pub(crate) const BUDGET_LEFT: &str = "slo:error_budget_remaining:ratio";
 
+/// Label matchers that part requests in two.
+pub(crate) struct Outcomes {
+    /// Failed by the server's fault.
+    pub(crate) failed: &'static str,
+    /// All others.
+    pub(crate) other: &'static str,
+}
+
 /// What is counted of one protocol.
 impl Protocol {
     /// The histogram of durations at the server's proxy, without `_bucket`, `_count` and `_sum`.
@@ -40,14 +48,18 @@ impl Protocol {
         }
     }
 
-    /// The label that tells a failure, and the regular expression of its values that are the server's failures: for
-    /// HTTP 5xx, for gRPC the statuses that make a server's span an error (RPC conventions, gRPC).
-    pub(crate) fn failures(self) -> (&'static str, &'static str) {
+    /// The label matcher of requests that failed by the server's fault, and that of all others. For HTTP those that have
+    /// an error type (5xx, or an answer that broke off), unless it was the caller that went away; for gRPC the statuses
+    /// that make a server's span an error (RPC conventions, gRPC).
+    pub(crate) fn outcomes(self) -> Outcomes {
         match self {
-            Self::Http => ("http_response_status_code", "5.."),
-            Self::Rpc => {
-                ("rpc_response_status_code", "UNKNOWN|DEADLINE_EXCEEDED|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS")
+            Self::Http => {
+                Outcomes { failed: r#"error_type!~"|Downstream.*""#, other: r#"error_type=~"|Downstream.*""# }
             }
+            Self::Rpc => Outcomes {
+                failed: r#"rpc_response_status_code=~"UNKNOWN|DEADLINE_EXCEEDED|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS""#,
+                other: r#"rpc_response_status_code!~"UNKNOWN|DEADLINE_EXCEEDED|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS""#,
+            },
         }
     }
 

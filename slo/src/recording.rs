@@ -47,7 +47,7 @@ pub(crate) fn labels(slo: &Slo) -> Vec<(&'static str, String)> {
 fn requests(slo: &Slo, window: Window) -> String {
     match slo.kind {
         Kind::Availability => rate(slo, "_count", &[], window),
-        Kind::Latency(_) => rate(slo, "_count", &[succeeded(slo)], window),
+        Kind::Latency(_) => rate(slo, "_count", &[slo.protocol.outcomes().other], window),
     }
 }
 
@@ -55,29 +55,24 @@ fn requests(slo: &Slo, window: Window) -> String {
 fn errors(slo: &Slo, window: Window) -> String {
     match slo.kind {
         Kind::Availability => {
-            let (label, values) = slo.protocol.failures();
-            let failed = format!("{label}=~{}", string(values));
+            let failed = slo.protocol.outcomes().failed;
             format!("{}\nor\n0 * {}", rate(slo, "_count", &[failed], window), rate(slo, "_count", &[], window))
         }
         Kind::Latency(threshold) => {
-            let good = [succeeded(slo), edge(threshold)];
-            format!("{}\n-\n{}", rate(slo, "_count", &[succeeded(slo)], window), rate(slo, "_bucket", &good, window))
+            let other = slo.protocol.outcomes().other;
+            let in_time = rate(slo, "_bucket", &[other, &edge(threshold)], window);
+            format!("{}\n-\n{in_time}", rate(slo, "_count", &[other], window))
         }
     }
 }
 
-fn rate(slo: &Slo, part: &str, more: &[String], window: Window) -> String {
+fn rate(slo: &Slo, part: &str, more: &[&str], window: Window) -> String {
     let mut matchers = vec![format!("{SERVICE}={}", string(&slo.service))];
     if let Some(route) = &slo.route {
         matchers.push(format!("{}={}", slo.protocol.route_label(), string(route)));
     }
-    matchers.extend_from_slice(more);
+    matchers.extend(more.iter().map(|matcher| (*matcher).to_owned()));
     format!("sum(rate({}{part}{{{}}}[{window}]))", slo.protocol.histogram(), matchers.join(","))
-}
-
-fn succeeded(slo: &Slo) -> String {
-    let (label, values) = slo.protocol.failures();
-    format!("{label}!~{}", string(values))
 }
 
 /// A bucket's edge; Prometheus 3 writes `250.0` where Prometheus 2 keeps Envoy's `250`.

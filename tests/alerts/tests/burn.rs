@@ -69,13 +69,19 @@ const AVAILABILITY: Subject = Subject {
     series: |phases| {
         let of = |labels: &str| format!("{HTTP}_count{{{labels}}}");
         let own = |status: u16| of(&format!("service_name=\"checkout\",http_response_status_code=\"{status}\""));
+        let with = |status: &str, error: &str| {
+            of(&format!("service_name=\"checkout\",http_response_status_code=\"{status}\",error_type=\"{error}\""))
+        };
         vec![
             (own(200), counter(phases, |phase| phase.good / 2.0)),
             // The caller's fault.
-            (own(404), counter(phases, |phase| phase.good / 2.0)),
-            (own(503), counter(phases, bad)),
+            (own(404), counter(phases, |phase| phase.good / 4.0)),
+            (with("200", "DownstreamConnectionTermination"), counter(phases, |phase| phase.good / 4.0)),
+            // An answer that failed, and one that began well.
+            (with("503", "503"), counter(phases, |phase| phase.bad / 2.0)),
+            (with("200", "UpstreamConnectionTermination"), counter(phases, |phase| phase.bad / 2.0)),
             // Another service, which fails all the time.
-            (of("service_name=\"other\",http_response_status_code=\"503\""), counter(phases, |_| 1000.0)),
+            (of("service_name=\"other\",error_type=\"503\""), counter(phases, |_| 1000.0)),
         ]
     },
 };
@@ -93,8 +99,8 @@ const LATENCY: Subject = Subject {
                 own("bucket", "http_response_status_code=\"200\",le=\"500\""),
                 counter(phases, |phase| phase.good + phase.bad),
             ),
-            (own("count", "http_response_status_code=\"503\""), counter(phases, |_| 500.0)),
-            (own("bucket", "http_response_status_code=\"503\",le=\"250\""), counter(phases, |_| 0.0)),
+            (own("count", "error_type=\"503\""), counter(phases, |_| 500.0)),
+            (own("bucket", "error_type=\"503\",le=\"250\""), counter(phases, |_| 0.0)),
         ]
     },
 };
@@ -117,15 +123,12 @@ const ROUTE: Subject = Subject {
     slo_id: "checkout-place-order",
     factor: 5.0,
     series: |phases| {
-        let own = |route: &str, status: u16| {
-            format!(
-                "{HTTP}_count{{service_name=\"checkout\",http_route=\"{route}\",http_response_status_code=\"{status}\"}}"
-            )
-        };
+        let own =
+            |route: &str, more: &str| format!("{HTTP}_count{{service_name=\"checkout\",http_route=\"{route}\"{more}}}");
         vec![
-            (own("/orders/{id}", 200), counter(phases, good)),
-            (own("/orders/{id}", 500), counter(phases, bad)),
-            (own("/other", 500), counter(phases, |_| 1000.0)),
+            (own("/orders/{id}", ""), counter(phases, good)),
+            (own("/orders/{id}", ",error_type=\"500\""), counter(phases, bad)),
+            (own("/other", ",error_type=\"500\""), counter(phases, |_| 1000.0)),
         ]
     },
 };
@@ -229,7 +232,7 @@ fn the_plain_alert_takes_five_percent_over_half_an_hour_for_ten_minutes() -> any
     .into_iter()
     .flat_map(|(name, phases, fires)| {
         [
-            (format!("{HTTP}_count{{service_name=\"shop\",http_response_status_code"), ["200", "500"], "http"),
+            (format!("{HTTP}_count{{service_name=\"shop\",http_request_method=\"GET\",error_type"), ["", "500"], "http"),
             (format!("{RPC}_count{{service_name=\"shop\",rpc_response_status_code"), ["OK", "UNKNOWN"], "rpc"),
         ]
         .map(|(series, [fine, failed], protocol)| {
