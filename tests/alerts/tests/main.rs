@@ -3,6 +3,7 @@
 mod burn;
 mod checked;
 mod history;
+mod live;
 
 use meshspan_kit::monitoring::Programs;
 

@@ -2,9 +2,17 @@
 
 use std::net::SocketAddr;
 
+use anyhow::ensure;
+use serde_json::Value;
+
 use super::Programs;
 use super::program::{Program, folder_with};
 use crate::backend::free_port;
+use crate::client::Request;
+use crate::envoy::Samples;
+
+/// How long the second peer waits for the first to notify, before it does; 15 s by default.
+const PEER_TIMEOUT: &str = "3s";
 
 /// A running Alertmanager. Dropping it kills it.
 pub struct Alertmanager {
@@ -26,6 +34,7 @@ impl Alertmanager {
             format!("--storage.path={}", folder.path().join("data").display()),
             format!("--web.listen-address={address}"),
             format!("--cluster.listen-address={cluster}"),
+            format!("--cluster.peer-timeout={PEER_TIMEOUT}"),
         ];
         arguments.extend(peers.iter().map(|peer| format!("--cluster.peer={peer}")));
         let program = Program::start("alertmanager", &programs.path("alertmanager"), folder, address, &arguments)?;
@@ -55,9 +64,28 @@ impl Alertmanager {
     ///
     /// # Errors
     /// When it does not answer.
-    pub fn alerts(&self) -> anyhow::Result<Vec<serde_json::Value>> {
+    pub fn alerts(&self) -> anyhow::Result<Vec<Value>> {
         let alerts = self.program.get("/api/v2/alerts")?;
         Ok(alerts.as_array().cloned().unwrap_or_default())
+    }
+
+    /// Hands it alerts, as Prometheus does: each an object with `labels`.
+    ///
+    /// # Errors
+    /// When it refuses them.
+    pub fn post(&self, alerts: &Value) -> anyhow::Result<()> {
+        let request = Request::new("POST", "/api/v2/alerts").header("content-type", "application/json");
+        let response = request.body(alerts.to_string()).send(self.address())?;
+        ensure!(response.status == 200, "Alertmanager answered {}: {}", response.status, response.text());
+        Ok(())
+    }
+
+    /// What it counts about itself.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn samples(&self) -> anyhow::Result<Samples> {
+        Ok(Samples::parse(&Request::get("/metrics").send(self.address())?.text()))
     }
 
     /// Kills it (SIGKILL).

@@ -1,0 +1,186 @@
+//! For real: requests fail, Prometheus sees it, the alert reaches a webhook through two Alertmanagers, once, and so does
+//! its end. Rules and routes are those that are shipped, made by the same code, with all times sixty times shorter.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use meshspan_kit::monitoring::{Alertmanager, Notification, Programs, Prometheus, PrometheusConfig, Source, Webhook};
+use meshspan_kit::wait;
+use meshspan_slo::{Scale, SloFile, rules, yaml};
+use serde_json::{Value, json};
+
+use crate::{programs, shipped};
+
+/// So many times shorter is everything.
+const SCALE: u32 = 60;
+/// A page ends when the last failed request has left the window of half an hour: half a minute here.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The shipped rules, with shorter windows.
+pub(crate) fn scaled_rules(scale: Scale) -> anyhow::Result<String> {
+    let objectives = SloFile::parse(&std::fs::read_to_string(shipped("prometheus/slo.yaml"))?)?;
+    Ok(yaml("The shipped rules, with other windows.", &rules(&objectives, scale)))
+}
+
+/// The shipped routes, with shorter waits, and the test's own webhook.
+fn scaled_routes(webhook: &Webhook, change: impl FnOnce(&mut Value)) -> anyhow::Result<String> {
+    let mut config: Value =
+        serde_yaml_ng::from_str(&std::fs::read_to_string(shipped("alertmanager/alertmanager.yaml"))?)?;
+    config["route"]["group_wait"] = json!("500ms");
+    config["route"]["group_interval"] = json!("5s");
+    for receiver in config["receivers"].as_array_mut().context("no receivers")? {
+        let name = receiver["name"].as_str().unwrap_or_default().to_owned();
+        receiver["webhook_configs"][0]["url"] = json!(format!("http://{}/{name}", webhook.address()));
+    }
+    change(&mut config);
+    Ok(config.to_string())
+}
+
+/// What the clock says must not decide who is told.
+fn never_muted(config: &mut Value) {
+    for interval in config["time_intervals"].as_array_mut().into_iter().flatten() {
+        interval["time_intervals"] = json!([{"years": ["1999"]}]);
+    }
+}
+
+/// Requests to `checkout`, a hundred at each scrape, of which so many fail.
+fn checkout(failing: &Arc<AtomicU64>) -> anyhow::Result<Source> {
+    let failing = Arc::clone(failing);
+    let (mut good, mut bad) = (0, 0);
+    Source::start(move || {
+        let failed = failing.load(Ordering::Relaxed);
+        (good, bad) = (good + 100 - failed, bad + failed);
+        let name = "meshspan_http_server_request_duration_milliseconds";
+        let own = r#"service_name="checkout",http_request_method="GET",http_route="/cart""#;
+        format!(
+            "# TYPE {name} histogram\n\
+             {name}_bucket{{{own},http_response_status_code=\"200\",le=\"250\"}} {good}\n\
+             {name}_bucket{{{own},http_response_status_code=\"200\",le=\"+Inf\"}} {good}\n\
+             {name}_sum{{{own},http_response_status_code=\"200\"}} {good}\n\
+             {name}_count{{{own},http_response_status_code=\"200\"}} {good}\n\
+             {name}_bucket{{{own},http_response_status_code=\"503\",error_type=\"503\",le=\"250\"}} {bad}\n\
+             {name}_bucket{{{own},http_response_status_code=\"503\",error_type=\"503\",le=\"+Inf\"}} {bad}\n\
+             {name}_sum{{{own},http_response_status_code=\"503\",error_type=\"503\"}} {bad}\n\
+             {name}_count{{{own},http_response_status_code=\"503\",error_type=\"503\"}} {bad}\n"
+        )
+    })
+}
+
+/// Two Alertmanagers that know of each other.
+fn cluster(programs: &Programs, config: &str) -> anyhow::Result<[Alertmanager; 2]> {
+    let first = Alertmanager::start(programs, config, &[])?;
+    let second = Alertmanager::start(programs, config, &[first.cluster()])?;
+    for peer in [&first, &second] {
+        wait::until(PATIENCE, "two peers to meet", || (peer.members().ok()? == 2).then_some(()))?;
+    }
+    Ok([first, second])
+}
+
+/// Of all that came, what one receiver was told of one objective, as `firing` and `resolved`.
+fn told(all: &[Notification], receiver: &str, slo_id: &str) -> Vec<String> {
+    let own = |one: &&Notification| one.receiver == receiver && one.group.get("slo_id").is_some_and(|id| id == slo_id);
+    all.iter().filter(own).map(|one| one.status.clone()).collect()
+}
+
+#[test]
+fn requests_fail_and_somebody_is_told_once_and_once_more_when_it_is_over() -> anyhow::Result<()> {
+    let Some(programs) = programs("an alert for real") else { return Ok(()) };
+    let failing = Arc::new(AtomicU64::new(0));
+    let source = checkout(&failing)?;
+    let webhook = Webhook::start()?;
+    let alertmanagers = cluster(&programs, &scaled_routes(&webhook, never_muted)?)?;
+    let prometheus = Prometheus::start(
+        &programs,
+        &PrometheusConfig {
+            targets: vec![("envoy".to_owned(), source.address(), "/metrics".to_owned())],
+            rules: vec![scaled_rules(Scale::shorter_by(SCALE))?],
+            alertmanagers: alertmanagers.iter().map(Alertmanager::address).collect(),
+            interval: "1s".to_owned(),
+        },
+    )?;
+    let has = |wanted: &str, receiver: &str, slo_id: &str| {
+        wait::until(PATIENCE, &format!("{receiver} to be told of {slo_id}: {wanted}"), || {
+            told(&webhook.notifications(), receiver, slo_id).iter().any(|status| status == wanted).then_some(())
+        })
+        .with_context(|| format!("told was {:#?}", webhook.notifications()))
+    };
+
+    // Nothing is wrong: the objective is known, nothing fires.
+    wait::until(PATIENCE, "an objective's records", || {
+        let known = prometheus.query("slo:error_ratio:rate1m{slo_id=\"checkout-availability\"} == 0").ok()?;
+        (!known.is_empty()).then_some(())
+    })?;
+    ensure!(prometheus.query("ALERTS")?.is_empty(), "an alert without a reason: {:?}", prometheus.query("ALERTS")?);
+
+    failing.store(50, Ordering::Relaxed);
+    has("firing", "checkout-pager", "checkout-availability")?;
+    has("firing", "history", "checkout-availability")?;
+    has("firing", "pager", "error-rate")?;
+    failing.store(0, Ordering::Relaxed);
+    has("resolved", "checkout-pager", "checkout-availability")?;
+    has("resolved", "history", "checkout-availability")?;
+    has("resolved", "pager", "error-rate")?;
+    // The budget burns on over the windows of days. While somebody was paged nobody got a ticket; now somebody does.
+    has("firing", "checkout-tickets", "checkout-availability")?;
+    // What the slower peer holds back it has had the time to send.
+    for peer in &alertmanagers {
+        // Each look at what was sent before, after a peer's wait for the others.
+        let name = "alertmanager_nflog_queries_total";
+        let before = peer.samples()?.sum(name, &[]);
+        wait::until(PATIENCE, "a peer's groups to be looked at again", || {
+            (peer.samples().ok()?.sum(name, &[]) >= before + 4).then_some(())
+        })?;
+    }
+
+    let all = webhook.notifications();
+    for (receiver, slo_id, expected) in [
+        ("checkout-pager", "checkout-availability", &["firing", "resolved"][..]),
+        ("pager", "error-rate", &["firing", "resolved"]),
+        ("checkout-tickets", "checkout-availability", &["firing"]),
+        ("checkout-pager", "checkout-latency", &[]), // what failed was fast, and counts for nothing there
+        ("pager", "checkout-availability", &[]),     // the team has its own
+    ] {
+        ensure!(told(&all, receiver, slo_id) == expected, "{receiver}, {slo_id}: {:?}", told(&all, receiver, slo_id));
+    }
+    let place =
+        |receiver: &str, status: &str| all.iter().position(|one| one.receiver == receiver && one.status == status);
+    ensure!(
+        place("checkout-pager", "resolved") < place("checkout-tickets", "firing"),
+        "a page mutes the ticket: {all:#?}"
+    );
+    let page = all.iter().find(|one| one.receiver == "checkout-pager").context("no page")?;
+    let link = page.alerts[0]["annotations"]["traces"].as_str().unwrap_or_default();
+    ensure!(link.starts_with("http://localhost:16686/search?service=checkout&"), "{page:#?}");
+    Ok(())
+}
+
+#[test]
+fn nobody_is_told_in_a_maintenance_window_and_one_peer_is_enough() -> anyhow::Result<()> {
+    let Some(programs) = programs("maintenance windows and the loss of a peer") else { return Ok(()) };
+    let webhook = Webhook::start()?;
+    let always = |config: &mut Value| {
+        never_muted(config);
+        config["time_intervals"][0]["time_intervals"] =
+            json!([{"times": [{"start_time": "00:00", "end_time": "24:00"}]}]);
+    };
+    let [mut first, second] = cluster(&programs, &scaled_routes(&webhook, always)?)?;
+    let page =
+        |slo_id: &str| json!([{"labels": {"alertname": "A", "slo_id": slo_id, "service": "s", "severity": "page"}}]);
+    let written_down = |slo_id: &str| {
+        wait::until(PATIENCE, &format!("{slo_id} to be written down"), || {
+            (!told(&webhook.notifications(), "history", slo_id).is_empty()).then_some(())
+        })
+    };
+    first.post(&page("one"))?;
+    second.post(&page("one"))?;
+    written_down("one")?;
+    // The second one alone: it is told, and by then the first alert's page would have come as well.
+    first.kill();
+    second.post(&page("two"))?;
+    written_down("two")?;
+    let receivers: Vec<String> = webhook.notifications().into_iter().map(|one| one.receiver).collect();
+    ensure!(receivers.iter().all(|receiver| receiver == "history"), "{receivers:?}");
+    Ok(())
+}
