@@ -110,7 +110,50 @@ fn unpack(folder: &Path, log: &Path) -> Result<Result<String, String>> {
         };
         fs::rename(program, folder.join(names[0]))?;
     }
+    free_alertmanager(folder, &tree)?;
     fs::remove_dir_all(tree)?;
     versions.sort();
     Ok(Ok(format!("Debian's {}", versions.join(" and "))))
+}
+
+/// Debian's Alertmanager does not start without its templates in `/usr/share`, where only root could put them. So our copy
+/// looks for them where it runs, by a name of the same length, and a script runs it there.
+fn free_alertmanager(folder: &Path, tree: &Path) -> Result<()> {
+    const BINARY: &str = "alertmanager-debian";
+    const SCRIPT: &str = "#!/bin/sh\n\
+        here=$(dirname \"$(readlink -f \"$0\")\")\n\
+        cd \"$here/templates\" && exec \"$here/alertmanager-debian\" \"$@\"\n";
+    let program = folder.join("alertmanager");
+    fs::rename(tree.join("usr/share/prometheus/alertmanager"), folder.join("templates"))
+        .context("Debian's Alertmanager has no templates")?;
+    let binary = with_other_path(fs::read(&program)?, TEMPLATES.as_bytes(), HERE.as_bytes());
+    fs::write(folder.join(BINARY), binary)?;
+    fs::set_permissions(folder.join(BINARY), fs::metadata(&program)?.permissions())?;
+    fs::write(&program, SCRIPT)?;
+    Ok(())
+}
+
+/// Where Debian's Alertmanager looks for its templates, and the folder that a program runs in, by a name as long.
+const TEMPLATES: &str = "/usr/share/prometheus/alertmanager";
+const HERE: &str = "/proc/self/cwd/./././././././././.";
+
+fn with_other_path(mut binary: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
+    let places: Vec<usize> =
+        binary.windows(from.len()).enumerate().filter(|(_, found)| *found == from).map(|(place, _)| place).collect();
+    for place in places {
+        binary[place..place + to.len()].copy_from_slice(to);
+    }
+    binary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_path_takes_the_same_room() {
+        assert_eq!(TEMPLATES.len(), HERE.len());
+        let changed = with_other_path(b"ab/x/y;/x/y/z".to_vec(), b"/x/y", b"/p/.");
+        assert_eq!(changed, b"ab/p/.;/p/./z");
+    }
 }
