@@ -2,6 +2,7 @@
 
 mod burn;
 mod checked;
+mod dashboards;
 mod history;
 mod live;
 
