@@ -323,18 +323,20 @@ fn an_exporter_that_gets_no_answer_or_drops_makes_a_ticket() -> anyhow::Result<(
     let Some(programs) = programs("the exporters' alerts") else { return Ok(()) };
     let labels = "exporter=\"collector:4317\",instance=\"i\",job=\"envoy\"";
     let tests = [
-        ("1x20", "0x20", &[][..]),
-        ("0x3 1x17", "0x20", &[]), // back within five minutes
-        ("1x3 0x17", "0x20", &["MeshspanExporterDown"]),
-        ("1x20", "0+5x20", &["MeshspanExporterDrops"]),
+        ("1x20", "0+2x20", "0x20", &[][..]),
+        ("0x20", "0x20", "0x20", &[]),         // nothing to send yet
+        ("0x3 1x17", "0+2x20", "0x20", &[]), // back within five minutes
+        ("1x3 0x17", "0+2x20", "0x20", &["MeshspanExporterDown"]),
+        ("1x20", "0+2x20", "0+5x20", &["MeshspanExporterDrops"]),
     ]
-    .map(|(up, dropped, alerts)| {
+    .map(|(up, requests, dropped, alerts)| {
         let expected: Vec<Value> =
             alerts.iter().map(|name| json!({"labels": format!("{{alertname=\"{name}\"}}"), "value": 1})).collect();
         json!({
             "interval": "1m",
             "input_series": [
                 {"series": format!("meshspan_export_up{{{labels},signal=\"traces\"}}"), "values": up},
+                {"series": format!("meshspan_export_requests_total{{{labels},answer=\"UNAVAILABLE\",signal=\"traces\"}}"), "values": requests},
                 {"series": format!("meshspan_export_dropped_total{{{labels},reason=\"queue_full\",signal=\"traces\"}}"), "values": dropped},
             ],
             "promql_expr_test": [{
