@@ -136,6 +136,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "a table")]
     fn methods_have_a_service() {
         let long = "a".repeat(LONGEST_METHOD);
         let table: &[(&str, Option<(&str, &str)>, &str)] = &[

@@ -57,6 +57,13 @@ def watch(request, context):
             time.sleep(0.01)
 
 
+def hold(request, context):
+    """A message, and then nothing until the caller is gone."""
+    yield b"message"
+    while context.is_active():
+        time.sleep(0.01)
+
+
 def chat(requests, context):
     yield from requests
 
@@ -73,6 +80,7 @@ METHODS = {
     "Sleep": grpc.unary_unary_rpc_method_handler(sleep),
     "Upload": grpc.stream_unary_rpc_method_handler(upload),
     "Watch": grpc.unary_stream_rpc_method_handler(watch),
+    "Hold": grpc.unary_stream_rpc_method_handler(hold),
     "Chat": grpc.stream_stream_rpc_method_handler(chat),
 }
 

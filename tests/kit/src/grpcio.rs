@@ -10,6 +10,7 @@
 //! | `Sleep` | unary | answers after so many seconds as the message says |
 //! | `Upload` | client streaming | answers with the number of messages |
 //! | `Watch` | server streaming | so many messages; with a number below 0 without an end |
+//! | `Hold` | server streaming | a message, and then nothing until the caller is gone |
 //! | `Chat` | bidirectional | sends each message back |
 
 use std::io::{BufRead, BufReader, Write};

@@ -207,9 +207,9 @@ fn outcome(span: &ReceivedSpan) -> String {
     if span.status() == StatusCode::Error {
         parts.push("ERROR".to_owned());
     }
-    if let Some(code) = span.integer("http.response.status_code") {
-        parts.push(code.to_string());
-    }
+    // Of a call its own status says more than HTTP's, which is 200 whatever becomes of it.
+    let call = span.text("rpc.response.status_code").map(shown);
+    parts.extend(call.or_else(|| span.integer("http.response.status_code").map(|code| code.to_string())));
     if let Some(kind) = span.text("error.type").map(shown)
         && !parts.contains(&kind)
     {

@@ -140,12 +140,12 @@ fn cases() -> Vec<Case> {
             json!({"rpc.response.status_code": "UNAVAILABLE", "envoy.response_flags": ["UT"]}),
         ),
         case(
-            "the proxy cuts a stream that takes too long",
-            json!({"method": "/shop.Cut/Watch", "kind": "unary_stream", "messages": ["-1"]}),
+            "the proxy cuts a stream on which nothing moves",
+            json!({"method": "/shop.Cut/Hold", "kind": "unary_stream"}),
             "INTERNAL", // what grpcio makes of the reset
-            "shop.Cut/Watch",
-            both("UNKNOWN"),
-            json!({"rpc.response.status_code": "UNKNOWN", "envoy.response_code_details": "max_duration_timeout"}),
+            "shop.Cut/Hold",
+            both("StreamIdleTimeout"),
+            json!({"rpc.response.status_code": "UNKNOWN", "envoy.response_flags": ["SI"]}),
         ),
         case(
             "no healthy upstream",
@@ -234,7 +234,7 @@ fn cases() -> Vec<Case> {
 fn a_span_says_how_its_call_ended() {
     each_envoy_with_grpcio(&[1, 2], |grpcio, envoy, concurrency| {
         let listeners = ["server", "client"].map(|name| (name, service(name)));
-        let stage = Stage::start(grpcio, envoy, concurrency, &listeners, |config| ways_to_end(config));
+        let stage = Stage::start(grpcio, envoy, concurrency, &listeners, ways_to_end);
         let outcomes = std::thread::scope(|scope| {
             let run = |listener: &'static str| {
                 let stage = &stage;
@@ -283,7 +283,7 @@ fn ways_to_end(config: EnvoyConfig) -> EnvoyConfig {
     let routes = [
         to("shop.Deadline", "grpc", "/shop.Cart/", json!({"max_stream_duration": {"grpc_timeout_header_max": "30s"}})),
         to("shop.Timeout", "grpc", "/shop.Cart/", json!({"timeout": "0.2s"})),
-        to("shop.Cut", "grpc", "/shop.Cart/", json!({"max_stream_duration": {"max_stream_duration": "0.3s"}})),
+        to("shop.Cut", "grpc", "/shop.Cart/", json!({"idle_timeout": "0.3s"})),
         to("shop.Gone", "gone", "/", json!({})),
         to("shop.Http", "application", "/status/", json!({})),
         json!({"match": {"prefix": "/shop.Direct/"}, "direct_response": {"status": 503}}),

@@ -10,6 +10,7 @@ use crate::support::{Stage, Table, Trace, each_envoy_with_grpcio, expect, route_
 const FORMS: [&str; 2] = ["application/grpc-web+proto", "application/grpc-web-text"];
 
 #[test]
+#[allow(clippy::type_complexity, reason = "a table")]
 fn the_status_is_seen_where_the_translation_is_done_in_front() {
     each_envoy_with_grpcio(&[1], |grpcio, envoy, _| {
         let listeners = ["translated-before", "translated-behind"].map(|name| (name, service(name)));
@@ -43,8 +44,8 @@ fn the_status_is_seen_where_the_translation_is_done_in_front() {
                             .body(framed(message, form.contains("text")));
                         let answer = request.send(stage.mesh.envoy.address(listener)?)?;
                         ensure!(answer.status == http, "answered {}", answer.status);
-                        let state = if error.is_some() { "ERROR" } else { "UNSET" };
-                        let expected: Value = json!({"name": format!("shop.{method}"), "status": state, "attributes": {
+                        let span_status = if error.is_some() { "ERROR" } else { "UNSET" };
+                        let expected: Value = json!({"name": format!("shop.{method}"), "status": span_status, "attributes": {
                             "rpc.system.name": "grpc", "rpc.method": format!("shop.{method}"),
                             "rpc.response.status_code": status, "error.type": error,
                             "http.response.status_code": http,
