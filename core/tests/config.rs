@@ -101,7 +101,7 @@ fn answers_about_the_document() {
         ("a key like no other", r#"{"file_format": "1.1", "odd/key\n": {}}"#),
         ("a word that is none of the list", r#"{"file_format": "1.1", "log_level": "warning"}"#),
         ("text for a boolean", r#"{"file_format": "1.1", "disabled": "true"}"#),
-        ("logs", r#"{"file_format": "1.1", "logger_provider": {}}"#),
+        ("logs without a way out", r#"{"file_format": "1.1", "logger_provider": {}}"#),
     ]));
 }
 
