@@ -285,21 +285,16 @@ impl HttpTracer {
             self.propagators.inject(&outgoing, &head.carrier, &mut edits);
         }
 
-        let outer = plan.outer();
-        let reason = outer.decision.reason;
+        let reason = plan.outer().decision.reason;
         let is_sampled = |planned: Option<Planned>| planned.is_some_and(|planned| planned.decision.sampled);
         let is_recorded = is_sampled(plan.server()) || is_sampled(plan.client());
-        // Without a tracer it is the caller's decision that goes on.
-        let is_flagged =
-            is_recorded || self.is_passive && asked.is_some_and(|asked| asked != ParentDecision::NotSampled);
+        let sampled_by_parent = matches!(asked, Some(ParentDecision::Sampled | ParentDecision::Debug));
+        let caller = parent.map(|parent| parent.span_id);
+        let is_flagged = is_recorded || self.is_passive && sampled_by_parent;
         let trace_flags = if is_flagged { flags::SAMPLED } else { 0 } | if random { flags::RANDOM } else { 0 };
-        let client_span_id = if let Plan::Gateway { client, .. } = &plan { Some(client.span_id) } else { None };
-        let caller = parent.map(|parent| parent.span_id).filter(|_| self.is_passive);
-        let ids = StreamIds { trace_id, span_id: caller.unwrap_or(outer.span_id), client_span_id, trace_flags };
-        let is_traced = !self.is_passive || caller.is_some();
+        let (ids, is_traced) = self.stream_ids(trace_id, &plan, caller, trace_flags);
         let is_watched = self.sampler.wants_end(reason);
-        let is_maybe_logged = self.logger.as_ref().is_some_and(Logger::may_log_unsampled);
-        if !is_recorded && self.keeper.is_none() && !is_watched && !is_maybe_logged {
+        if !is_recorded && !is_watched && !self.needs_heads() {
             counters.increment(Counter::SpansNotSampled);
             return (Exchange { ids, is_traced, tracing: Tracing::NotRecorded, grpc: None }, edits);
         }
@@ -317,8 +312,8 @@ impl HttpTracer {
             trace_id,
             trace_flags,
             trace_state: trace_state.combined(member(&change)),
-            parent: parent.map(|parent| parent.span_id),
-            sampled_by_parent: matches!(asked, Some(ParentDecision::Sampled | ParentDecision::Debug)),
+            parent: caller,
+            sampled_by_parent,
             gateway: if let Plan::Gateway { server, .. } = &plan { Some(server.span_id) } else { None },
             tunnel: head.tunnel(),
             route,
@@ -343,6 +338,25 @@ impl HttpTracer {
             verdict: None,
         };
         (Exchange { ids, is_traced, tracing: Tracing::Pending(Box::new(pending)), grpc }, edits)
+    }
+
+    /// The ids that the stream has, and whether they name a trace: without a tracer they are the caller's, where it sent
+    /// some.
+    const fn stream_ids(
+        &self,
+        trace_id: TraceId,
+        plan: &Plan,
+        caller: Option<SpanId>,
+        trace_flags: u8,
+    ) -> (StreamIds, bool) {
+        let client_span_id = if let Plan::Gateway { client, .. } = plan { Some(client.span_id) } else { None };
+        let own = plan.outer().span_id;
+        let (span_id, is_traced) = match (self.is_passive, caller) {
+            (false, _) => (own, true),
+            (true, Some(caller)) => (caller, true),
+            (true, None) => (own, false),
+        };
+        (StreamIds { trace_id, span_id, client_span_id, trace_flags }, is_traced)
     }
 
     /// Begins to record a span: what the request's head says is encoded at once.
@@ -390,6 +404,11 @@ impl HttpTracer {
     /// Whether the route's name has to be known at the end of a stream that is not recorded.
     pub fn keep_needs_route(&self) -> bool {
         self.keeper.as_ref().is_some_and(Keeper::needs_route)
+    }
+
+    /// Whether the heads of streams that are not sampled have to be held: to keep some in the end, or to log them.
+    fn needs_heads(&self) -> bool {
+        self.keeper.is_some() || self.logger.as_ref().is_some_and(Logger::may_log_unsampled)
     }
 
     /// Takes over the request's header lines, serialized, of a stream that may be kept, or logged without being sampled.

@@ -3,6 +3,7 @@
 use super::attributes::{Value, read_attributes};
 use super::record::LogRecord;
 use crate::config::LogLevel;
+use crate::hex::Hex;
 
 /// A line for the host's log, about a stream. It is written as it stands, without the filter's name before it, so that
 /// what follows the host's own prefix is JSON.
@@ -34,7 +35,7 @@ impl LogRecord<'_> {
             let ids = ["\"trace_id\":\"", trace_id.as_str(), "\",\"span_id\":\"", span_id.as_str(), "\","];
             json.extend(ids);
         }
-        json.push_str(&format!("\"level\":\"{name}\",\"msg\":"));
+        json.extend(["\"level\":\"", name, "\",\"msg\":"]);
         put_text(&mut json, self.body.as_str());
         let mut left_out = self.attributes.dropped();
         for (key, value) in read_attributes(self.attributes.as_bytes()) {
@@ -49,7 +50,7 @@ impl LogRecord<'_> {
             }
         }
         if left_out > 0 {
-            json.push_str(&format!(",\"dropped_attributes\":{left_out}"));
+            json.extend([",\"dropped_attributes\":", &left_out.to_string()]);
         }
         json.push('}');
         StreamLine { level, json }
@@ -90,9 +91,11 @@ fn put_text(json: &mut String, text: &str) {
             '\t' => json.push_str("\\t"),
             // All of these are in the plane that has four digits.
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
-                json.push_str(&format!("\\u{:04x}", u32::from(character)));
+                json.extend(["\\u", Hex::<4>::from_u128(u128::from(character)).as_str()]);
             }
-            control if control.is_control() => json.push_str(&format!("\\u{:04x}", u32::from(control))),
+            control if control.is_control() => {
+                json.extend(["\\u", Hex::<4>::from_u128(u128::from(control)).as_str()]);
+            }
             other => json.push(other),
         }
     }

@@ -80,7 +80,6 @@ fn rules_pick_streams() {
     let keep = r#""keep": {"errors": true}"#;
     let on = r#"{"always_on": {}}"#;
     // Rule, sampler, role, end, is logged, is exported, why.
-    #[expect(clippy::type_complexity, reason = "a table")]
     let table: &[(&str, &str, &str, StreamEnd<'_>, bool, bool, &str)] = &[
         ("{}", on, "server", took(1, 200), true, true, "all is the default"),
         ("{}", OFF, "server", took(1, 200), true, false, "not sampled, and logged"),

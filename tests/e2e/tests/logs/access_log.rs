@@ -90,7 +90,9 @@ fn every_line_names_its_span() {
         }
         for line in lines.iter().skip(table.len()) {
             assert_eq!(line["response_code"], 400, "{line}");
-            eprintln!("a stream that no filter saw: {line}");
+            assert_eq!(line["trace_id"].as_str().map(str::len), Some(32), "{line}");
+            assert_eq!(line["span_id"].as_str().map(str::len), Some(16), "{line}");
+            assert_eq!(line["sampled"], "false", "a client's error: {line}");
         }
         mesh.stop();
     });
