@@ -10,8 +10,11 @@ fn groups(slo: &str, link: &str, scale: Scale) -> Vec<Group> {
 const CHECKOUT: &str = "{id: a, service: checkout, route: '/orders/{id}', objective: 99.9, kind: availability}";
 const JAEGER: &str = "{jaeger: 'http://j'}";
 
-/// The alerts of the first group: name, expression, annotations.
-fn alerts(groups: &[Group]) -> Vec<(&'static str, String, Vec<(&'static str, String)>)> {
+/// Name, expression, annotations.
+type Alert = (&'static str, String, Vec<(&'static str, String)>);
+
+/// The alerts of the first group.
+fn alerts(groups: &[Group]) -> Vec<Alert> {
     let alert = |rule: &Rule| match rule {
         Rule::Alert { name, expression, annotations, .. } => Some((*name, expression.clone(), annotations.clone())),
         Rule::Record { .. } => None,
@@ -89,11 +92,11 @@ fn a_link_opens_the_traces_of_those_requests() {
     let grafana = "{grafana: {url: 'http://g', datasource: tempo}}";
     let template = "{template: 'http://x?s={service}&r={route}&d={min_duration}'}";
     let decoded = |text: &str| {
-        let mut bytes = Vec::new();
-        let mut rest = text.bytes();
-        while let Some(byte) = rest.next() {
-            let mut digit = || char::from(rest.next().unwrap()).to_digit(16).unwrap() as u8;
-            bytes.push(if byte == b'%' { digit() * 16 + digit() } else { byte });
+        let (begin, rest) = text.split_once('%').unwrap_or((text, ""));
+        let mut bytes = begin.as_bytes().to_vec();
+        for part in rest.split('%').filter(|part| !part.is_empty()) {
+            bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+            bytes.extend_from_slice(&part.as_bytes()[2..]);
         }
         String::from_utf8(bytes).unwrap()
     };

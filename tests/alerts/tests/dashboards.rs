@@ -15,7 +15,7 @@ use crate::live::scaled_rules;
 use crate::{programs, shipped};
 
 /// So long a query may come to nothing, because too little was scraped.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A page with every series that the dashboards look at, each of which grows from scrape to scrape.
 fn page(scrape: u64) -> String {

@@ -16,7 +16,7 @@ use crate::{programs, shipped};
 /// So many times shorter is everything.
 const SCALE: u32 = 60;
 /// A page ends when the last failed request has left the window of half an hour: half a minute here.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The shipped rules, with shorter windows.
 pub(crate) fn scaled_rules(scale: Scale) -> anyhow::Result<String> {
