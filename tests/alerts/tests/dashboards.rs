@@ -175,6 +175,30 @@ fn dashboards_are_whole() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The names in `text` that begin as the filter's do, without what a histogram adds.
+fn names(text: &str) -> std::collections::BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let word = |(start, _): (usize, &str)| {
+        let word = text[start..].split(|c| !is_part(c)).next().unwrap_or_default();
+        ["_bucket", "_count", "_sum"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word).to_owned()
+    };
+    text.match_indices("meshspan_").filter(|(start, _)| !text[..*start].ends_with(is_part)).map(word).collect()
+}
+
+#[test]
+fn every_name_is_one_that_the_filter_has() -> anyhow::Result<()> {
+    let read = |path: &str| std::fs::read_to_string(shipped(path)).context(path.to_owned());
+    let documented = names(&(read("../docs/metrics.md")? + &read("../docs/operations.md")?));
+    let mut used = names(&read("prometheus/meshspan.rules.yaml")?);
+    for (name, dashboard) in dashboards()? {
+        used.extend(queries(&name, &dashboard).iter().flat_map(|query| names(&query.text)));
+    }
+    ensure!(used.len() > 30, "found only {used:?}");
+    let unknown: Vec<&String> = used.difference(&documented).collect();
+    ensure!(unknown.is_empty(), "no document knows {unknown:?}");
+    Ok(())
+}
+
 #[test]
 fn every_query_comes_to_something() -> anyhow::Result<()> {
     let Some(programs) = programs("the queries of the dashboards") else { return Ok(()) };

@@ -1,16 +1,15 @@
 //! For real: requests fail, Prometheus sees it, the alert reaches a webhook through two Alertmanagers, once, and so does
 //! its end. Rules and routes are those that are shipped, made by the same code, with all times sixty times shorter.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use meshspan_kit::monitoring::{Alertmanager, Notification, Programs, Prometheus, PrometheusConfig, Source, Webhook};
+use meshspan_kit::monitoring::{Alertmanager, Notification, Programs, Prometheus, PrometheusConfig, Webhook};
 use meshspan_kit::wait;
 use meshspan_slo::{Scale, SloFile, rules, yaml};
 use serde_json::{Value, json};
 
+use crate::checkout::Checkout;
 use crate::{programs, shipped};
 
 /// So many times shorter is everything.
@@ -45,29 +44,6 @@ fn never_muted(config: &mut Value) {
     }
 }
 
-/// Requests to `checkout`, a hundred at each scrape, of which so many fail.
-fn checkout(failing: &Arc<AtomicU64>) -> anyhow::Result<Source> {
-    let failing = Arc::clone(failing);
-    let (mut good, mut bad) = (0, 0);
-    Source::start(move || {
-        let failed = failing.load(Ordering::Relaxed);
-        (good, bad) = (good + 100 - failed, bad + failed);
-        let name = "meshspan_http_server_request_duration_milliseconds";
-        let own = r#"service_name="checkout",http_request_method="GET",http_route="/cart""#;
-        format!(
-            "# TYPE {name} histogram\n\
-             {name}_bucket{{{own},http_response_status_code=\"200\",le=\"250\"}} {good}\n\
-             {name}_bucket{{{own},http_response_status_code=\"200\",le=\"+Inf\"}} {good}\n\
-             {name}_sum{{{own},http_response_status_code=\"200\"}} {good}\n\
-             {name}_count{{{own},http_response_status_code=\"200\"}} {good}\n\
-             {name}_bucket{{{own},http_response_status_code=\"503\",error_type=\"503\",le=\"250\"}} {bad}\n\
-             {name}_bucket{{{own},http_response_status_code=\"503\",error_type=\"503\",le=\"+Inf\"}} {bad}\n\
-             {name}_sum{{{own},http_response_status_code=\"503\",error_type=\"503\"}} {bad}\n\
-             {name}_count{{{own},http_response_status_code=\"503\",error_type=\"503\"}} {bad}\n"
-        )
-    })
-}
-
 /// Two Alertmanagers that know of each other.
 fn cluster(programs: &Programs, config: &str) -> anyhow::Result<[Alertmanager; 2]> {
     let first = Alertmanager::start(programs, config, &[])?;
@@ -87,14 +63,13 @@ fn told(all: &[Notification], receiver: &str, slo_id: &str) -> Vec<String> {
 #[test]
 fn requests_fail_and_somebody_is_told_once_and_once_more_when_it_is_over() -> anyhow::Result<()> {
     let Some(programs) = programs("an alert for real") else { return Ok(()) };
-    let failing = Arc::new(AtomicU64::new(0));
-    let source = checkout(&failing)?;
+    let Some(checkout) = Checkout::start()? else { return Ok(()) };
     let webhook = Webhook::start()?;
     let alertmanagers = cluster(&programs, &scaled_routes(&webhook, never_muted)?)?;
     let prometheus = Prometheus::start(
         &programs,
         &PrometheusConfig {
-            targets: vec![("envoy".to_owned(), source.address(), "/metrics".to_owned())],
+            targets: vec![("envoy".to_owned(), checkout.admin(), "/stats/prometheus".to_owned())],
             rules: vec![scaled_rules(Scale::shorter_by(SCALE))?],
             alertmanagers: alertmanagers.iter().map(Alertmanager::address).collect(),
             interval: "1s".to_owned(),
@@ -114,11 +89,13 @@ fn requests_fail_and_somebody_is_told_once_and_once_more_when_it_is_over() -> an
     })?;
     ensure!(prometheus.query("ALERTS")?.is_empty(), "an alert without a reason: {:?}", prometheus.query("ALERTS")?);
 
-    failing.store(50, Ordering::Relaxed);
+    checkout.fail(50);
     has("firing", "checkout-pager", "checkout-availability")?;
     has("firing", "history", "checkout-availability")?;
     has("firing", "pager", "error-rate")?;
-    failing.store(0, Ordering::Relaxed);
+    checkout.fail(0);
+    // What the link of the alert looks for is there.
+    checkout.wait_for_failed_span()?;
     has("resolved", "checkout-pager", "checkout-availability")?;
     has("resolved", "history", "checkout-availability")?;
     has("resolved", "pager", "error-rate")?;

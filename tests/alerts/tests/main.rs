@@ -2,6 +2,7 @@
 
 mod burn;
 mod checked;
+mod checkout;
 mod dashboards;
 mod history;
 mod live;
