@@ -34,10 +34,9 @@ pub trait StatsHost {
     fn tell(&mut self, id: u32, change: StatChange) -> bool;
 }
 
-/// One series.
+/// One series, but for its name.
 #[derive(Clone, Debug)]
-pub struct Series {
-    name: String,
+pub struct Stat {
     kind: StatKind,
     value: u64,
     told: u64,
@@ -45,23 +44,30 @@ pub struct Series {
     is_fresh: bool,
     /// Values of a histogram that were not told.
     recorded: Vec<u64>,
+    /// How many values of a histogram were not kept.
+    lost: u64,
     /// The host's number.
     id: Option<u32>,
 }
 
-/// How many values of a histogram wait for the host. A worker has few requests between two ticks; beyond this a host
-/// is not listening, and the newest values are not kept.
+/// How many values of a histogram wait for the host. Whoever records more in short time tells them before it comes to
+/// that; beyond this a host is not listening, and the newest values are not kept, but counted.
 const MOST_RECORDED: usize = 256;
 
-impl Series {
-    /// A series at 0. `name` is spelled as Prometheus has it and begins with `meshspan_`; see [`name`].
-    pub fn new(kind: StatKind, name: String) -> Self {
-        Self { name, kind, value: 0, told: 0, is_fresh: false, recorded: Vec::new(), id: None }
+impl Stat {
+    /// At 0.
+    pub const fn new(kind: StatKind) -> Self {
+        Self { kind, value: 0, told: 0, is_fresh: false, recorded: Vec::new(), lost: 0, id: None }
     }
 
     /// So much more.
     pub fn add(&mut self, by: u64) {
         self.value = self.value.saturating_add(by);
+    }
+
+    /// So much more or less. A level does not go below 0.
+    pub fn shift(&mut self, by: i64) {
+        self.value = self.value.saturating_add_signed(by);
     }
 
     /// The level of a gauge.
@@ -74,17 +80,14 @@ impl Series {
     pub fn record(&mut self, value: u64) {
         if self.recorded.len() < MOST_RECORDED {
             self.recorded.push(value);
+        } else {
+            self.lost = self.lost.saturating_add(1);
         }
     }
 
-    /// So much of the sum that the host has is nobody's any more: the next flush takes it away.
-    pub fn take_over(&mut self, level: u64) {
-        self.told = self.told.saturating_add(level);
-    }
-
-    /// So much of what the host was told has been taken away by another: the next flush tells it again.
-    pub fn tell_again(&mut self, level: u64) {
-        self.told = self.told.saturating_sub(level);
+    /// How many values of a histogram found no room since this was last asked.
+    pub fn take_lost(&mut self) -> u64 {
+        core::mem::take(&mut self.lost)
     }
 
     /// What it stands at.
@@ -92,10 +95,10 @@ impl Series {
         self.value
     }
 
-    /// Tells the host what it does not know yet. The first time, the series is defined there, so that it can be read
-    /// as 0. `false` when the host refused something, which is told again the next time.
-    pub fn flush(&mut self, host: &mut impl StatsHost) -> bool {
-        let Some(id) = self.id.or_else(|| host.define(self.kind, &self.name)) else { return false };
+    /// Tells the host what it does not know yet. The first time, the series is defined there under `name`, so that it
+    /// can be read as 0. `false` when the host refused something, which is told again the next time.
+    pub fn flush(&mut self, host: &mut impl StatsHost, name: impl FnOnce() -> String) -> bool {
+        let Some(id) = self.id.or_else(|| host.define(self.kind, &name())) else { return false };
         self.id = Some(id);
         match self.kind {
             StatKind::Counter | StatKind::SummedGauge => {
@@ -125,19 +128,78 @@ impl Series {
     }
 }
 
+/// One series.
+#[derive(Clone, Debug)]
+pub struct Series {
+    name: String,
+    stat: Stat,
+}
+
+impl Series {
+    /// A series at 0. `name` is spelled as Prometheus has it and begins with `meshspan_`; see [`name`].
+    pub const fn new(kind: StatKind, name: String) -> Self {
+        Self { name, stat: Stat::new(kind) }
+    }
+
+    /// So much more.
+    pub fn add(&mut self, by: u64) {
+        self.stat.add(by);
+    }
+
+    /// The level of a gauge.
+    pub fn set(&mut self, level: u64) {
+        self.stat.set(level);
+    }
+
+    /// One value of a histogram.
+    pub fn record(&mut self, value: u64) {
+        self.stat.record(value);
+    }
+
+    /// How many values of a histogram found no room since this was last asked.
+    pub fn take_lost(&mut self) -> u64 {
+        self.stat.take_lost()
+    }
+
+    /// So much of the sum that the host has is nobody's any more: the next flush takes it away.
+    pub fn take_over(&mut self, level: u64) {
+        self.stat.told = self.stat.told.saturating_add(level);
+    }
+
+    /// So much of what the host was told has been taken away by another: the next flush tells it again.
+    pub fn tell_again(&mut self, level: u64) {
+        self.stat.told = self.stat.told.saturating_sub(level);
+    }
+
+    /// What it stands at.
+    pub const fn value(&self) -> u64 {
+        self.stat.value()
+    }
+
+    /// Tells the host what it does not know yet; see [`Stat::flush`].
+    pub fn flush(&mut self, host: &mut impl StatsHost) -> bool {
+        self.stat.flush(host, || self.name.clone())
+    }
+}
+
 /// The name of a series with labels, as Envoy's `stats_tags` and Istio's `extraStatTags` take it apart: each label
 /// stands in it as `KEY=.=VALUE;.;`, and the name without them is `meshspan_` with `name` behind. A value's `;.;` would
-/// end it early, so a `;` in a value becomes `_`.
+/// end it early, and its `KEY=.=` begin another label, so `;` and `=` in a value become `_`.
 pub fn name(name: &str, labels: &[(&str, &str)]) -> String {
     let mut text = String::from("meshspan_");
     for (key, value) in labels {
         text.push_str(key);
-        text.push_str("=.=");
-        text.extend(value.chars().map(|c| if c == ';' || c.is_control() { '_' } else { c }));
-        text.push_str(";.;");
+        put_value(&mut text, value);
     }
     text.push_str(name);
     text
+}
+
+/// A label's value, between its key and what follows.
+pub(crate) fn put_value(text: &mut String, value: &str) {
+    text.push_str("=.=");
+    text.extend(value.chars().map(|c| if matches!(c, ';' | '=') || c.is_control() { '_' } else { c }));
+    text.push_str(";.;");
 }
 
 #[cfg(test)]
@@ -202,6 +264,19 @@ mod tests {
     }
 
     #[test]
+    fn a_level_goes_up_and_down() {
+        let mut host = Host::default();
+        let mut level = Stat::new(StatKind::SummedGauge);
+        for by in [1, 1, -1] {
+            level.shift(by);
+        }
+        assert!(level.flush(&mut host, || "x".to_owned()));
+        level.shift(-5);
+        assert!(level.flush(&mut host, || panic!("it has its number")));
+        assert_eq!(host.told, [StatChange::Add(1), StatChange::Add(-1)], "never below 0");
+    }
+
+    #[test]
     fn the_levels_of_others_can_be_taken_over() {
         let mut level = Series::new(StatKind::SummedGauge, name("b", &[]));
         level.set(5);
@@ -224,7 +299,7 @@ mod tests {
             };
             count(&mut series);
             assert!(!series.flush(&mut refusing), "no definition");
-            series.id = Some(7);
+            series.stat.id = Some(7);
             assert!(!series.flush(&mut refusing), "no change");
             assert_eq!(told(&mut series).len(), 1, "{kind:?}");
         }
@@ -235,6 +310,7 @@ mod tests {
         let mut histogram = Series::new(StatKind::Histogram, name("d", &[]));
         (0..10_000).for_each(|value| histogram.record(value));
         assert_eq!(told(&mut histogram).len(), MOST_RECORDED);
+        assert_eq!((histogram.take_lost(), histogram.take_lost()), (10_000 - 256, 0), "what found no room is counted");
     }
 
     #[test]
@@ -244,6 +320,6 @@ mod tests {
             name("a_total", &[("signal", "traces"), ("exporter", "collector:4317")]),
             "meshspan_signal=.=traces;.;exporter=.=collector:4317;.;a_total"
         );
-        assert_eq!(name("a", &[("x", "1;.;y=.=2\n")]), "meshspan_x=.=1_._y=.=2_;.;a", "no value makes another label");
+        assert_eq!(name("a", &[("x", "1;.;y=.=2\n")]), "meshspan_x=.=1_._y_._2_;.;a", "no value makes another label");
     }
 }

@@ -10,6 +10,7 @@ use super::keep::KeepConfig;
 use super::logs::LogsConfig;
 use super::masking::MaskingConfig;
 use super::meter::MeterConfig;
+use super::metrics::MetricsConfig;
 use super::rate_limiting::RateLimitingConfig;
 use super::response::ResponseConfig;
 use crate::attribute::Attribute;
@@ -324,6 +325,8 @@ pub struct MeshspanConfig {
     pub masking: MaskingConfig,
     /// `response`.
     pub response: ResponseConfig,
+    /// `metrics`.
+    pub metrics: MetricsConfig,
 }
 
 /// What bounds memory, beside the standard's own limits.

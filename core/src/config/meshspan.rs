@@ -8,10 +8,8 @@ use super::error::{Problem, nearest, quote};
 use super::ordered::unique;
 use super::reader::{Key, Object, Reader, built, not_yet};
 use super::token::is_token;
-use super::{
-    Clusters, Inject, LimitsConfig, MaskingConfig, MeshspanConfig, ResponseConfig, Role, force, keep, logs, masking,
-    response,
-};
+use super::{Clusters, Inject, LimitsConfig, MaskingConfig, MeshspanConfig, MetricsConfig, ResponseConfig, Role};
+use super::{force, keep, logs, masking, metrics, response};
 use crate::grpc::GrpcMethod;
 
 const NAME: &str = "meshspan";
@@ -29,7 +27,7 @@ const KEYS: &[Key] = &[
     built("logs"),
     built("masking"),
     built("response"),
-    not_yet("metrics"),
+    built("metrics"),
     not_yet("l4"),
 ];
 
@@ -78,6 +76,7 @@ impl Default for MeshspanConfig {
             baggage_attributes: Vec::new(),
             masking: MaskingConfig::default(),
             response: ResponseConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -121,6 +120,7 @@ fn read_meshspan(reader: &Reader<'_>) -> MeshspanConfig {
             .unwrap_or_default(),
         masking: object.nullable("masking").map(|section| masking::read(&section)).unwrap_or_default(),
         response: object.nullable("response").map(|section| response::read(&section)).unwrap_or_default(),
+        metrics: object.nullable("metrics").map(|section| metrics::read(&section)).unwrap_or_default(),
     }
 }
 
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_builds_is_not_ignored() {
-        for key in ["metrics", "l4"] {
+        for key in ["l4"] {
             rejected_at(
                 &section(&format!(r#"{{"{key}": {{}}}}"#)),
                 &format!("$.distribution.meshspan.{key}"),

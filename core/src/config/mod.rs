@@ -21,6 +21,7 @@ mod logs;
 mod masking;
 mod meshspan;
 mod meter;
+mod metrics;
 mod ordered;
 mod pairs;
 mod propagator;
@@ -52,6 +53,7 @@ pub use meshspan::validate_route_template;
 pub use meter::{
     CardinalityLimits, DefaultHistogram, ExemplarFilter, MeterConfig, MetricReaderConfig, TemporalityPreference,
 };
+pub use metrics::{MetricsConfig, PrometheusConfig, ServiceGraphConfig, UpstreamConfig, UpstreamKind};
 pub use rate_limiting::RateLimitingConfig;
 pub use response::ResponseConfig;
 pub use view::{AggregationConfig, AttributeKeysConfig, ViewConfig};

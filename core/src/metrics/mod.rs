@@ -14,6 +14,8 @@ mod exponential;
 mod histogram;
 mod instrument;
 mod provider;
+mod outlets;
+mod request_stats;
 mod series;
 mod store;
 mod stream;
@@ -29,5 +31,7 @@ pub use attributes::{AttributeSet, MOST_ATTRIBUTES, MOST_TEXT_BYTES, OwnedAttrib
 pub use exemplar::Exemplar;
 pub use instrument::{Definition, Instrument, InstrumentKind};
 pub use provider::MeterProvider;
+pub use outlets::Outlets;
+pub use request_stats::{Flushed, OVERFLOW_LABEL, RequestStats, SERVICE_LABEL, label, stat_name};
 pub use series::SeriesTable;
 pub use store::{EncodedMetric, MetricStore, seconds};
