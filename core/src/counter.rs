@@ -68,6 +68,10 @@ counters! {
     MaskingUncounted => "meshspan_masking_uncounted_total",
     /// Measurements that went to an overflow series of an OTLP reader, because their metric was at its cap.
     MetricsOtlpOverflowed => "meshspan_metrics_otlp_overflowed_total",
+    /// Measurements that went to an overflow series, because a metric had as many series as it may.
+    MetricsOverflowed => "meshspan_metrics_overflowed_total",
+    /// Values of histograms that were given up, because the host does not take them.
+    MetricsValuesLost => "meshspan_metrics_values_lost_total",
     /// Parents taken from `traceparent`.
     ExtractedTraceContext => "meshspan_propagation_extracted_tracecontext_total",
     /// Parents taken from `b3`.

@@ -10,14 +10,14 @@ use crate::counter::{Counter, Counters};
 use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, ExporterStats, RequestId, Wakeup};
 use crate::header::HeaderEdit;
 use crate::http::{
-    Exchange, Finished, HeadNeeds, HttpTracer, OutcomeNeeds, RequestHead, ResponseHead, ResponseNeeds, StreamEnd,
-    TrafficDirection,
+    Exchange, Finished, HeadNeeds, HttpMeter, HttpTracer, OutcomeNeeds, RequestHead, ResponseHead, ResponseNeeds,
+    StreamEnd, TrafficDirection,
 };
 use crate::ledger::{Findings, Held, Ledger};
 use crate::log::{LineAllowance, Logger, StreamLine};
 use crate::log_line::{LogDraft, LogLine};
-use crate::masking::MaskingStats;
-use crate::metrics::{MeterProvider, MetricStore};
+use crate::masking::{Masker, MaskingStats};
+use crate::metrics::{MeterProvider, MetricStore, Outlets, RequestStats};
 use crate::otlp::Envelope;
 use crate::resource::{self, NodeFacts};
 use crate::sampling::{RemoteError, SamplingRequest};
@@ -42,6 +42,12 @@ pub struct SamplerId(usize);
 #[derive(Clone, Debug)]
 pub struct Plugin {
     tracer: Option<HttpTracer>,
+    /// Where anything takes measurements.
+    meter: Option<HttpMeter>,
+    /// The measurements for Prometheus.
+    request_stats: Option<RequestStats>,
+    /// The masking service, and with it the counts of what was masked.
+    masker: Rc<Masker>,
     /// Those of spans, then those of metrics.
     processors: Vec<BatchProcessor>,
     /// What is measured for OTLP, and where in `processors` its exporters begin.
@@ -84,6 +90,10 @@ impl Plugin {
         let resource = resource::attributes(&config.resource, node);
         let schema_url = config.resource.schema_url.as_deref();
         let envelope = Rc::new(Envelope::new(&resource, schema_url, semconv::SCHEMA_URL));
+        let masker = Rc::new(Masker::new(&config.meshspan.masking, &config.instrumentation));
+        let service = resource::service_name(&resource);
+        let prometheus = config.meshspan.metrics.prometheus.as_ref().filter(|_| !config.disabled);
+        let request_stats = prometheus.map(|prometheus| RequestStats::new(prometheus, service.to_owned()));
         let spans = tracer.map(|tracer| tracer.processors.as_slice()).unwrap_or_default();
         let records = logger.map(|logger| logger.processors.as_slice()).unwrap_or_default();
         let processors = [(Signal::Traces, spans), (Signal::Logs, records)];
@@ -114,7 +124,11 @@ impl Plugin {
             (provider, first)
         });
         Self {
-            tracer: tracer.map(|tracer| HttpTracer::new(config, tracer, &resource)),
+            tracer: tracer.map(|tracer| HttpTracer::new(config, tracer, &resource, Rc::clone(&masker))),
+            meter: (request_stats.is_some() || metrics.is_some())
+                .then(|| HttpMeter::new(config, service, Rc::clone(&masker))),
+            request_stats,
+            masker,
             processors,
             metrics,
             ids,
@@ -169,9 +183,19 @@ impl Plugin {
         now: Option<u64>,
         shared: &mut dyn SharedData,
     ) -> Option<(Exchange, Vec<HeaderEdit>)> {
-        let tracer = self.tracer.as_mut()?;
-        let (exchange, mut edits) =
-            tracer.handle_request_headers(head, direction, now, shared, &mut self.ids, &mut self.counters);
+        let (mut exchange, mut edits) = match &mut self.tracer {
+            Some(tracer) => {
+                tracer.handle_request_headers(head, direction, now, shared, &mut self.ids, &mut self.counters)
+            }
+            None if self.meter.is_some() => {
+                self.counters.increment(Counter::Streams);
+                (Exchange::untraced(&mut self.ids), Vec::new())
+            }
+            None => return None,
+        };
+        if let Some(meter) = &self.meter {
+            meter.begin(&mut exchange, head, direction, &mut outlets(&mut self.metrics, &mut self.request_stats));
+        }
         if self.inject == Inject::FilterState {
             // A removal makes Envoy route again, and a stale parent's parent misleads nobody: no reader uses it.
             edits.retain(|edit| !matches!(edit, HeaderEdit::Remove { name } if name == "x-b3-parentspanid"));
@@ -181,13 +205,16 @@ impl Plugin {
 
     /// What has to be found out before a request's head can be handled; `None` when nothing is to be done with it.
     pub fn head_needs(&self) -> Option<HeadNeeds> {
-        self.tracer.as_ref().map(|tracer| HeadNeeds {
+        let traced = self.tracer.as_ref().map(|tracer| HeadNeeds {
             header_lines: tracer.captures_request_headers(),
             direction: tracer.needs_direction(),
             time: tracer.needs_request_time(),
             cluster: tracer.needs_cluster(),
             route_name: tracer.needs_route_name(),
-        })
+        });
+        let Some(meter) = &self.meter else { return traced };
+        let traced = traced.unwrap_or_default();
+        Some(HeadNeeds { direction: traced.direction || meter.needs_direction(), ..traced })
     }
 
     /// Takes over the request's header lines, as the host serialized them, of a stream that may be kept in the end. For
@@ -231,11 +258,15 @@ impl Plugin {
 
     /// What has to be read at the end of this stream; `None` when its end does not matter.
     pub fn outcome_needs(&self, exchange: &Exchange) -> Option<OutcomeNeeds> {
-        let tracer = self.tracer.as_ref().filter(|_| exchange.is_recorded() || exchange.is_pending())?;
-        Some(OutcomeNeeds {
+        let tracer = self.tracer.as_ref().filter(|_| exchange.is_recorded() || exchange.is_pending());
+        let traced = tracer.map(|tracer| OutcomeNeeds {
             grpc_status: exchange.needs_header_status(),
             route_name: exchange.is_pending() && tracer.keep_needs_route(),
-        })
+            ..OutcomeNeeds::default()
+        });
+        let Some(measured) = self.meter.as_ref().and_then(|meter| meter.needs(exchange)) else { return traced };
+        let route_name = measured.route_name || traced.is_some_and(|traced| traced.route_name);
+        Some(OutcomeNeeds { route_name, ..measured })
     }
 
     /// Takes note of how a stream ended that is not recorded, and decides whether it is kept. What comes back is recorded,
@@ -254,9 +285,13 @@ impl Plugin {
         self.tracer.is_some() && (exchange.is_recorded() || exchange.is_logged_only())
     }
 
-    /// A stream is complete. Nothing happens for one that is not recorded.
+    /// A stream is complete.
     pub fn handle_end(&mut self, exchange: Exchange, end: &StreamEnd<'_>) -> Wakeup {
         let mut wakeup = Wakeup::Tick;
+        let mut exchange = exchange;
+        if let Some(meter) = &mut self.meter {
+            meter.end(&mut exchange, end, &mut outlets(&mut self.metrics, &mut self.request_stats));
+        }
         let Some(tracer) = &mut self.tracer else { return wakeup };
         let processors = &mut self.processors;
         let mut push = |signal, item: &[u8], importance| {
@@ -294,6 +329,9 @@ impl Plugin {
 
     /// A stream went away without its end having been seen.
     pub fn handle_lost(&mut self, exchange: &Exchange) {
+        if let Some(meter) = &self.meter {
+            meter.lose(exchange, &mut outlets(&mut self.metrics, &mut self.request_stats));
+        }
         if let Some(tracer) = &mut self.tracer {
             tracer.handle_lost(exchange, &mut self.counters);
         }
@@ -400,18 +438,37 @@ impl Plugin {
         self.processors.iter_mut().for_each(BatchProcessor::abandon);
     }
 
-    /// Tells the host what masking and the exporters have counted since the last time. How many series it refused.
+    /// Tells the host what masking, the exporters and the meter have counted since the last time. How many series it
+    /// refused.
     pub fn flush_stats(&mut self, host: &mut impl StatsHost) -> usize {
         if let Some((provider, _)) = &mut self.metrics {
             self.counters.add(Counter::MetricsOtlpOverflowed, provider.store().take_overflow());
         }
-        let masking = self.tracer.as_ref().map_or(0, |tracer| {
-            self.counters.add(Counter::MaskingUncounted, tracer.masker().counts().take_uncounted());
-            self.masking.flush(tracer.masker(), host)
-        });
-        self.processors
-            .iter_mut()
-            .fold(masking, |refused, processor| refused.saturating_add(processor.flush_stats(host)))
+        self.counters.add(Counter::MaskingUncounted, self.masker.counts().take_uncounted());
+        let masking = self.masking.flush(&self.masker, host);
+        let measured = self.flush_request_stats(host);
+        self.processors.iter_mut().fold(masking.saturating_add(measured), |refused, processor| {
+            refused.saturating_add(processor.flush_stats(host))
+        })
+    }
+
+    /// The masking service, and with it the counts of what was masked.
+    pub fn masker(&self) -> &Masker {
+        &self.masker
+    }
+
+    /// Whether so many measurements wait for the host that they should be told before the next tick.
+    pub fn has_full_stats(&self) -> bool {
+        self.request_stats.as_ref().is_some_and(RequestStats::is_full)
+    }
+
+    /// Tells the host what was measured since the last time. How many series it refused.
+    pub fn flush_request_stats(&mut self, host: &mut impl StatsHost) -> usize {
+        let Some(stats) = &mut self.request_stats else { return 0 };
+        let flushed = stats.flush(host);
+        self.counters.add(Counter::MetricsOverflowed, flushed.overflowed);
+        self.counters.add(Counter::MetricsValuesLost, flushed.lost);
+        flushed.refused
     }
 
     /// Notes in the proxy's shared data what the exporters hold, and counts what machines that failed have left behind.
@@ -443,8 +500,13 @@ impl Plugin {
     /// The line, if it is grave enough. What it quotes goes through masking here.
     fn loud_enough(&self, line: Option<LogDraft>) -> Option<LogLine> {
         let line = line.filter(|line| line.level >= self.log_level)?;
-        Some(line.mask(self.tracer.as_ref().map(HttpTracer::masker)))
+        Some(line.mask(self.tracer.as_ref().map(|_| &*self.masker)))
     }
+}
+
+/// Where measurements go.
+fn outlets<'a>(metrics: &'a mut Option<(MeterProvider, usize)>, stats: &'a mut Option<RequestStats>) -> Outlets<'a> {
+    Outlets { store: metrics.as_mut().map(|(provider, _)| provider.store()), stats: stats.as_mut() }
 }
 
 /// What exporters of one signal are called in statistics: by their endpoint's host and port, and by a number where

@@ -27,6 +27,15 @@ pub struct NodeFacts {
     pub cluster_id: Option<String>,
 }
 
+/// The `service.name` of a resource.
+pub fn service_name(resource: &[Attribute]) -> &str {
+    let attribute = resource.iter().find(|attribute| attribute.name == "service.name");
+    match attribute.map(|attribute| &attribute.value) {
+        Some(AttributeValue::String(name)) => name,
+        _ => UNKNOWN_SERVICE,
+    }
+}
+
 /// What stands for a service that nothing names (semantic conventions, `service.name`).
 const UNKNOWN_SERVICE: &str = "unknown_service:envoy";
 

@@ -11,7 +11,7 @@ use meshspan_core::counter::{Counter, Counters};
 use meshspan_core::grpc::GrpcStatus;
 use meshspan_core::header::HeaderLine;
 use meshspan_core::header::pairs::Pairs;
-use meshspan_core::http::{OutcomeNeeds, ResponseFlags, StreamEnd, TrafficDirection};
+use meshspan_core::http::{OutcomeNeeds, Peer, ResponseFlags, StreamEnd, TrafficDirection};
 use meshspan_core::resource::NodeFacts;
 
 use crate::host::{self, MapType};
@@ -104,10 +104,12 @@ enum Fact {
     UpstreamAddress,
     SourceAddress,
     Cluster,
+    CallerCertificate,
+    CalleeCertificate,
 }
 
 /// How many facts there are.
-const COUNT: usize = 14;
+const COUNT: usize = 16;
 
 /// All of them, in the order of their discriminants.
 const FACTS: [Fact; COUNT] = [
@@ -125,6 +127,8 @@ const FACTS: [Fact; COUNT] = [
     Fact::UpstreamAddress,
     Fact::SourceAddress,
     Fact::Cluster,
+    Fact::CallerCertificate,
+    Fact::CalleeCertificate,
 ];
 
 impl Fact {
@@ -146,12 +150,14 @@ impl Fact {
             Self::UpstreamAddress => ("upstream.address", true),
             Self::SourceAddress => ("source.address", true),
             Self::Cluster => ("xds.cluster_name", true),
+            Self::CallerCertificate => ("connection.uri_san_peer_certificate", true),
+            Self::CalleeCertificate => ("upstream.uri_san_peer_certificate", true),
         }
     }
 
     /// Whether only a stream that was sent upstream has it.
     const fn needs_upstream(self) -> bool {
-        matches!(self, Self::UpstreamDuration | Self::UpstreamAddress)
+        matches!(self, Self::UpstreamDuration | Self::UpstreamAddress | Self::CalleeCertificate)
     }
 }
 
@@ -224,7 +230,14 @@ const DETAILS: FactSet = FactSet::of(&[
 
 /// What an outcome is read from.
 const fn outcome_facts(needs: OutcomeNeeds) -> FactSet {
-    OUTCOME.with(Fact::RouteName, needs.route_name)
+    OUTCOME
+        .with(Fact::RouteName, needs.route_name)
+        .with(Fact::RequestSize, needs.sizes)
+        .with(Fact::ResponseSize, needs.sizes)
+        .with(Fact::AttemptCount, needs.attempt_count)
+        .with(Fact::Cluster, needs.cluster)
+        .with(Fact::CallerCertificate, needs.caller.certificate_uri)
+        .with(Fact::CalleeCertificate, needs.callee.certificate_uri)
 }
 
 /// Reads facts, several in one call where the host can do that. One a root context: expressions belong to it.
@@ -262,6 +275,13 @@ impl Reader {
         }
         if needs.grpc_status {
             facts.grpc_status = grpc_status();
+        }
+        // Not in an expression: one that names an object which is not there fails as a whole.
+        if needs.caller.istio_service {
+            facts.istio_caller = Properties(counters).bytes(b"filter_state\0downstream_peer\0service");
+        }
+        if needs.callee.istio_service {
+            facts.istio_callee = Properties(counters).bytes(b"filter_state\0upstream_peer\0service");
         }
         facts
     }
@@ -309,6 +329,8 @@ pub(crate) struct EndFacts {
     now: u64,
     first_byte_ms: Option<u64>,
     grpc_status: Option<GrpcStatus>,
+    istio_caller: Vec<u8>,
+    istio_callee: Vec<u8>,
     /// All values, one behind the other.
     texts: Vec<u8>,
     /// Where each fact's value begins and ends there.
@@ -359,6 +381,8 @@ impl EndFacts {
             upstream_address: self.text(Fact::UpstreamAddress),
             cluster: self.text(Fact::Cluster),
             route_name: self.text(Fact::RouteName),
+            caller: Peer { istio_service: &self.istio_caller, certificate_uri: self.text(Fact::CallerCertificate) },
+            callee: Peer { istio_service: &self.istio_callee, certificate_uri: self.text(Fact::CalleeCertificate) },
             response_headers,
         }
     }

@@ -356,6 +356,10 @@ impl Root {
         if let Some(StreamLine { level, json }) = plugin.take_line() {
             host::log(level_of(level), &json);
         }
+        if plugin.has_full_stats() {
+            let refused = plugin.flush_request_stats(&mut HostStats);
+            plugin.counters.add(Counter::HostCallsFailed, u64::try_from(refused).unwrap_or(u64::MAX));
+        }
         wakeup
     }
 

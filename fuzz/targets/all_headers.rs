@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
         debug: false,
         random: true,
         trace_state: &trace_state,
-        own_trace_state_member: Some(("own", "1")),
+        own_trace_state_members: [Some(("own", "1")), None],
     };
     let mut edits = Vec::new();
     propagators.inject(&context, &carrier, &mut edits);

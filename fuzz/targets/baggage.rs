@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
         debug: false,
         random: true,
         trace_state: &TraceState::EMPTY,
-        own_trace_state_member: None,
+        own_trace_state_members: [None; 2],
     };
     let mut edits = Vec::new();
     propagators.inject(&context, &carrier, &mut edits);

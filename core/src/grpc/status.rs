@@ -49,6 +49,8 @@ impl GrpcStatus {
     pub const ALREADY_EXISTS: Self = Self(6);
     /// 7
     pub const PERMISSION_DENIED: Self = Self(7);
+    /// 8
+    pub const RESOURCE_EXHAUSTED: Self = Self(8);
     /// 9
     pub const FAILED_PRECONDITION: Self = Self(9);
     /// 10

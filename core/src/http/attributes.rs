@@ -219,7 +219,7 @@ impl SpanShape {
 
     /// What went wrong: by the code, as the conventions have it for the kind of span, else by what Envoy says (a reset,
     /// a client that left). `None` for no error.
-    fn error_type(&self, end: &StreamEnd<'_>, tunnel: Option<Tunnel>) -> Option<Masked<'static>> {
+    pub(super) fn error_type(&self, end: &StreamEnd<'_>, tunnel: Option<Tunnel>) -> Option<Masked<'static>> {
         let from = if self.kind == SpanKind::Server { 500 } else { 400 };
         match end.response_code {
             Some(code) if code >= from => Some(Masked::number(code)),

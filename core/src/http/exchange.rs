@@ -1,13 +1,15 @@
 //! One HTTP exchange between its request headers and its end.
 
 use super::ResponseFlags;
+use super::meter::Measurement;
+use super::peer::{Peer, PeerNeeds};
 use super::request::Tunnel;
 use crate::config::ForceKind;
 use crate::grpc::{GrpcCall, GrpcEnd, GrpcStatus};
 use crate::header::HeaderLine;
 use crate::sampling::{KeepReason, ReasonId, Verdict};
 use crate::span::SpanAttributes;
-use crate::trace::{SpanId, TraceId};
+use crate::trace::{IdGenerator, SpanId, TraceId};
 use std::rc::Rc;
 
 /// What is kept for a stream until it ends.
@@ -21,6 +23,8 @@ pub struct Exchange {
     pub(super) tracing: Tracing,
     /// The gRPC call that it is, where its end matters.
     pub(super) grpc: Option<Box<GrpcCall>>,
+    /// What is kept of it for the meter.
+    pub(super) measurement: Option<Box<Measurement>>,
 }
 
 /// The ids that a stream has, sampled or not: what logs, exemplars and answers to the caller name.
@@ -50,6 +54,12 @@ pub(super) enum Tracing {
 }
 
 impl Exchange {
+    /// A stream of a plugin that traces nothing. Its ids are of no trace that there is.
+    pub(crate) fn untraced(ids: &mut IdGenerator) -> Self {
+        let ids = StreamIds { trace_id: ids.trace_id(), span_id: ids.span_id(), client_span_id: None, trace_flags: 0 };
+        Self { ids, is_traced: false, tracing: Tracing::NotRecorded, grpc: None, measurement: None }
+    }
+
     /// The ids that the stream has.
     pub const fn ids(&self) -> &StreamIds {
         &self.ids
@@ -222,11 +232,22 @@ pub struct ResponseHead<'a> {
 
 /// What is read at the end of a stream before anything is decided about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent questions")]
 pub struct OutcomeNeeds {
     /// `grpc-status` of the answer's headers.
     pub grpc_status: bool,
     /// The route's name.
     pub route_name: bool,
+    /// The bodies' sizes.
+    pub sizes: bool,
+    /// How often an upstream was tried.
+    pub attempt_count: bool,
+    /// The cluster that the request was routed to.
+    pub cluster: bool,
+    /// Who called.
+    pub caller: PeerNeeds,
+    /// Who was called.
+    pub callee: PeerNeeds,
 }
 
 /// What the host knows when a stream is complete. Numbers are `None` and texts empty where it does not say.
@@ -267,6 +288,10 @@ pub struct StreamEnd<'a> {
     pub cluster: &'a [u8],
     /// The route's name.
     pub route_name: &'a [u8],
+    /// Who called.
+    pub caller: Peer<'a>,
+    /// Who was called.
+    pub callee: Peer<'a>,
     /// Response header lines, where headers are to be captured.
     pub response_headers: &'a [HeaderLine<'a>],
 }

@@ -10,13 +10,13 @@ use std::rc::Rc;
 
 use super::attributes::SpanShape;
 use super::exchange::{Exchange, OutcomeNeeds, StreamEnd};
+use super::peer::{self, PeerNeeds};
 use super::request::{RequestHead, Tunnel};
-use super::response_flags::FlagClass;
 use super::route::RouteTable;
 use super::service_graph::{Call, ServiceGraph};
 use super::tracer::{TrafficDirection, looks_like_template};
 use crate::config::{Config, Role};
-use crate::grpc::{GrpcFacts, GrpcStatus, KnownMethods};
+use crate::grpc::{GrpcCall, GrpcFacts, GrpcStatus, KnownMethods};
 use crate::masking::{Masked, Masker};
 use crate::metrics::{AttributeSet, Exemplar, Instrument, Outlets};
 use crate::propagation;
@@ -105,14 +105,21 @@ impl HttpMeter {
             },
             route: self.routes.find(head.path_and_query().0),
             tunnel: head.tunnel(),
-            caller: if reads_member { propagation::service_member(&head.carrier).map(Box::from) } else { None },
+            caller: if reads_member {
+                propagation::trace_state_member(&head.carrier, peer::MEMBER).map(Box::from)
+            } else {
+                None
+            },
         };
         measurement.count_active(1, out);
+        if exchange.grpc.is_none() {
+            exchange.grpc = head.grpc().map(|request| Box::new(GrpcCall::new(&request)));
+        }
         exchange.measurement = Some(Box::new(measurement));
     }
 
     /// What has to be read at the end of this stream; `None` when it is not measured.
-    pub(super) fn needs(&self, exchange: &Exchange) -> Option<OutcomeNeeds> {
+    pub fn needs(&self, exchange: &Exchange) -> Option<OutcomeNeeds> {
         let measurement = exchange.measurement.as_deref()?;
         let graph = self.graph.as_ref().map(ServiceGraph::needs).unwrap_or_default();
         Some(OutcomeNeeds {
@@ -121,8 +128,8 @@ impl HttpMeter {
             sizes: true,
             attempt_count: true,
             cluster: measurement.is_client && self.graph.is_some(),
-            caller: if measurement.is_server { graph } else { Default::default() },
-            callee: if measurement.is_client { graph } else { Default::default() },
+            caller: if measurement.is_server { graph } else { PeerNeeds::default() },
+            callee: if measurement.is_client { graph } else { PeerNeeds::default() },
         })
     }
 
@@ -169,11 +176,6 @@ impl HttpMeter {
         if let Some(measurement) = &exchange.measurement {
             measurement.count_active(-1, out);
         }
-    }
-
-    /// Our member of the trace state that goes on, where it is to be written.
-    pub(super) fn trace_state_member(&self) -> Option<(&'static str, &str)> {
-        self.graph.as_ref()?.member()
     }
 }
 
@@ -247,8 +249,7 @@ impl Ended<'_> {
     /// Whether the proxy turned a gRPC stream away, instead of passing it on: it is overloaded or rate-limited, or there
     /// is nobody to pass it on to, and the caller was told `RESOURCE_EXHAUSTED` or `UNAVAILABLE`.
     fn was_rejected(&self, facts: &GrpcFacts<'_>) -> bool {
-        let is_refusal =
-            matches!(facts.outcome.status, Some(GrpcStatus::RESOURCE_EXHAUSTED | GrpcStatus::UNAVAILABLE));
+        let is_refusal = matches!(facts.outcome.status, Some(GrpcStatus::RESOURCE_EXHAUSTED | GrpcStatus::UNAVAILABLE));
         is_refusal && self.end.response_flags.rejects()
     }
 

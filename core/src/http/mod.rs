@@ -10,13 +10,18 @@ mod address;
 mod attributes;
 mod exchange;
 mod grpc;
+mod meter;
+mod peer;
 mod request;
 mod response_flags;
 mod route;
+mod service_graph;
 mod start;
 mod tracer;
 
 pub use exchange::{Exchange, HeadNeeds, OutcomeNeeds, ResponseHead, ResponseNeeds, StreamEnd, StreamIds};
+pub use meter::HttpMeter;
+pub use peer::{Peer, PeerNeeds};
 pub use request::RequestHead;
 pub use response_flags::ResponseFlags;
 pub use route::RouteTable;

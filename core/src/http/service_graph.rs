@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use super::StreamEnd;
-use super::peer::{self, MEMBER, Peer, PeerNeeds};
+use super::peer::{self, Peer, PeerNeeds};
 use crate::config::{ServiceGraphConfig, UpstreamConfig, UpstreamKind};
 use crate::masking::{Masked, Masker};
 use crate::metrics::{AttributeSet, Exemplar, Instrument, Outlets};
@@ -20,8 +20,6 @@ pub(super) struct ServiceGraph {
     config: ServiceGraphConfig,
     /// The service of this proxy.
     own: String,
-    /// What our member of the trace state says, where it is written.
-    member: String,
 }
 
 /// How one call went.
@@ -39,8 +37,7 @@ const DATABASE: Masked<'static> = Masked::literal("database");
 impl ServiceGraph {
     /// `own`: the resource's `service.name`.
     pub(super) fn new(config: &ServiceGraphConfig, own: &str) -> Self {
-        let member = if config.tracestate { peer::member_value(own) } else { String::new() };
-        Self { config: config.clone(), own: own.to_owned(), member }
+        Self { config: config.clone(), own: own.to_owned() }
     }
 
     /// What has to be known of each peer.
@@ -51,11 +48,6 @@ impl ServiceGraph {
     /// Whether callers may say who they are in the trace state.
     pub(super) const fn reads_member(&self) -> bool {
         self.config.tracestate
-    }
-
-    /// Our member of the trace state that goes on.
-    pub(super) fn member(&self) -> Option<(&'static str, &str)> {
-        (!self.member.is_empty()).then_some((MEMBER, self.member.as_str()))
     }
 
     /// This proxy's service was called. `member`: what our member of the caller's trace state says.
@@ -84,13 +76,7 @@ impl ServiceGraph {
     }
 
     /// This proxy's service called another. Nothing happens where the proxy called nobody.
-    pub(super) fn count_called(
-        &self,
-        end: &StreamEnd<'_>,
-        call: &Call<'_>,
-        masker: &Masker,
-        out: &mut Outlets<'_>,
-    ) {
+    pub(super) fn count_called(&self, end: &StreamEnd<'_>, call: &Call<'_>, masker: &Masker, out: &mut Outlets<'_>) {
         let Ok(cluster) = core::str::from_utf8(end.cluster) else { return };
         let known = self.config.upstreams.iter().find(|upstream| upstream.cluster == cluster);
         let identity = if known.is_none() { self.peer(&end.callee) } else { None };

@@ -11,6 +11,7 @@ mod keep;
 mod limits;
 mod logs;
 mod masking;
+mod meter;
 mod names;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;

@@ -6,6 +6,7 @@ use super::attributes::SpanShape;
 use super::exchange::{
     Exchange, OpenSpan, Pending, Recorded, ResponseHead, ResponseNeeds, StreamEnd, StreamIds, Tracing, Why,
 };
+use super::peer;
 use super::request::RequestHead;
 use super::route::RouteTable;
 use super::start::SpanStart;
@@ -22,6 +23,7 @@ use crate::propagation::{
     self, Baggage, Extraction, Format, OutgoingContext, Propagators, SERVER_TIMING, TRACE_RESPONSE, TraceResponse,
     TraceState,
 };
+use crate::resource;
 use crate::sampling::{
     Change, Decision, Doubt, Doubts, Ended, Force, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, Plea,
     ReasonId, RemoteSampler, Sampler, SamplerKind, SamplingInput, Verdict,
@@ -61,7 +63,7 @@ pub struct HttpTracer {
     doubts: Doubts,
     keeper: Option<Keeper>,
     force: Option<Force>,
-    masker: Masker,
+    masker: Rc<Masker>,
     limits: SpanLimits,
     server: SpanShape,
     client: SpanShape,
@@ -69,6 +71,8 @@ pub struct HttpTracer {
     methods: KnownMethods,
     /// Baggage keys, and the attribute keys that they become.
     baggage: Vec<(String, String)>,
+    /// Our member of the trace state that says which service a request comes from, where it is written.
+    service_member: Option<(&'static str, String)>,
     /// What the caller is told.
     response: ResponseConfig,
     logger: Option<Logger>,
@@ -161,7 +165,7 @@ impl Plan {
 
 impl HttpTracer {
     /// From checked configuration, and the attributes of the resource that the spans will have.
-    pub fn new(config: &Config, tracer: &TracerConfig, resource: &[Attribute]) -> Self {
+    pub fn new(config: &Config, tracer: &TracerConfig, resource: &[Attribute], masker: Rc<Masker>) -> Self {
         let instrumentation = &config.instrumentation;
         let sampler = Sampler::new(&tracer.sampler, resource);
         let is_passive = config.tracer.is_none();
@@ -173,7 +177,7 @@ impl HttpTracer {
             doubts: Doubts::default(),
             keeper: config.meshspan.keep.as_ref().filter(|_| !is_passive).map(Keeper::new),
             force: config.meshspan.force.as_ref().filter(|_| !is_passive).map(Force::new),
-            masker: Masker::new(&config.meshspan.masking, instrumentation),
+            masker,
             limits: tracer.limits,
             server: SpanShape::new(SpanKind::Server, instrumentation),
             client: SpanShape::new(SpanKind::Client, instrumentation),
@@ -181,6 +185,13 @@ impl HttpTracer {
             response: if is_passive { ResponseConfig::default() } else { config.meshspan.response },
             logger: Logger::new(config),
             is_passive,
+            service_member: config
+                .meshspan
+                .metrics
+                .service_graph
+                .as_ref()
+                .filter(|graph| graph.tracestate)
+                .map(|_| (peer::MEMBER, peer::member_value(resource::service_name(resource)))),
             methods: KnownMethods::new(config.meshspan.known_rpc_methods.as_deref()),
             baggage: config
                 .meshspan
@@ -279,7 +290,7 @@ impl HttpTracer {
             debug: sampled && asked == Some(ParentDecision::Debug),
             random,
             trace_state,
-            own_trace_state_member: member(&change),
+            own_trace_state_members: self.members(&change),
         };
         if !self.is_passive {
             self.propagators.inject(&outgoing, &head.carrier, &mut edits);
@@ -296,7 +307,7 @@ impl HttpTracer {
         let is_watched = self.sampler.wants_end(reason);
         if !is_recorded && !is_watched && !self.needs_heads() {
             counters.increment(Counter::SpansNotSampled);
-            return (Exchange { ids, is_traced, tracing: Tracing::NotRecorded, grpc: None }, edits);
+            return (Exchange { ids, is_traced, tracing: Tracing::NotRecorded, grpc: None, measurement: None }, edits);
         }
         let needs_route = is_recorded || is_watched || self.keeper.as_ref().is_some_and(Keeper::needs_route);
         let route = if needs_route { self.routes.find(head.path_and_query().0) } else { None };
@@ -304,14 +315,14 @@ impl HttpTracer {
             let planned = planned.filter(|planned| planned.decision.sampled)?;
             let mut open = self.open(planned.span_id, planned.why, shape, head, route.as_deref(), &extraction.baggage);
             let own = Some(sampling.with_threshold(planned.decision.threshold)).filter(|own| *own != change);
-            open.trace_state = own.map(|own| trace_state.combined(member(&own)));
+            open.trace_state = own.map(|own| trace_state.combined(self.members(&own)));
             Some(open)
         };
         let (server, client) = (open(plan.server(), &self.server), open(plan.client(), &self.client));
         let recorded = Recorded {
             trace_id,
             trace_flags,
-            trace_state: trace_state.combined(member(&change)),
+            trace_state: trace_state.combined(self.members(&change)),
             parent: caller,
             sampled_by_parent,
             gateway: if let Plan::Gateway { server, .. } = &plan { Some(server.span_id) } else { None },
@@ -323,7 +334,8 @@ impl HttpTracer {
         };
         let grpc = head.grpc().map(|request| Box::new(GrpcCall::new(&request)));
         if is_recorded {
-            return (Exchange { ids, is_traced, tracing: Tracing::Recorded(Box::new(recorded)), grpc }, edits);
+            let tracing = Tracing::Recorded(Box::new(recorded));
+            return (Exchange { ids, is_traced, tracing, grpc, measurement: None }, edits);
         }
         let span_id = |planned: Planned| planned.span_id;
         let pending = Pending {
@@ -337,7 +349,7 @@ impl HttpTracer {
             upstream_recorded: false,
             verdict: None,
         };
-        (Exchange { ids, is_traced, tracing: Tracing::Pending(Box::new(pending)), grpc }, edits)
+        (Exchange { ids, is_traced, tracing: Tracing::Pending(Box::new(pending)), grpc, measurement: None }, edits)
     }
 
     /// The ids that the stream has, and whether they name a trace: without a tracer they are the caller's, where it sent
@@ -522,14 +534,14 @@ impl HttpTracer {
         shared: &mut dyn SharedData,
         counters: &mut Counters,
     ) -> Exchange {
-        let Exchange { ids, is_traced, tracing, grpc } = exchange;
+        let Exchange { ids, is_traced, tracing, grpc, measurement } = exchange;
         let tracing = match tracing {
             Tracing::Pending(pending) => {
                 self.decide_at_end(*pending, grpc.as_deref(), end, shared, counters).unwrap_or(Tracing::NotRecorded)
             }
             tracing => tracing,
         };
-        Exchange { ids, is_traced, tracing, grpc }
+        Exchange { ids, is_traced, tracing, grpc, measurement }
     }
 
     fn decide_at_end(
@@ -726,9 +738,9 @@ impl HttpTracer {
         }
     }
 
-    /// The masking service, and with it the counts of what was masked.
-    pub const fn masker(&self) -> &Masker {
-        &self.masker
+    /// Our own members of the trace state that goes on.
+    fn members<'a>(&'a self, change: &'a Change) -> [Option<(&'a str, &'a str)>; 2] {
+        [member(change), self.service_member.as_ref().map(|(key, value)| (*key, value.as_str()))]
     }
 
     /// How the request asks to be recorded, where it does and that is honoured.
@@ -847,7 +859,7 @@ fn ended<'a>(shape: &SpanShape, recorded: &'a Recorded, grpc: Option<&GrpcCall>,
     }
 }
 
-/// Our own member of the trace state that goes on: none where it stays as it came, an empty value to take it away.
+/// The sampler's member of the trace state that goes on: none where it stays as it came, an empty value to take it away.
 fn member(change: &Change) -> Option<(&str, &str)> {
     match change {
         Change::Keep => None,
@@ -871,6 +883,6 @@ fn count_extraction(extraction: &Extraction<'_>, counters: &mut Counters) {
 }
 
 /// A route's name that is itself a path pattern, as some control planes give it.
-fn looks_like_template(name: &[u8]) -> bool {
+pub(super) fn looks_like_template(name: &[u8]) -> bool {
     name.first() == Some(&b'/') && !name.iter().any(|byte| matches!(byte, b'?' | b'#' | b' '))
 }

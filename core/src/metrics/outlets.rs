@@ -31,7 +31,10 @@ impl Outlets<'_> {
         nanoseconds: u64,
         exemplar: Option<&Exemplar>,
     ) {
-        debug_assert_eq!((instrument.definition().kind, instrument.definition().unit), (InstrumentKind::Histogram, "s"));
+        debug_assert_eq!(
+            (instrument.definition().kind, instrument.definition().unit),
+            (InstrumentKind::Histogram, "s")
+        );
         if let Some(store) = &mut self.store {
             store.record(instrument, set, seconds(nanoseconds), exemplar);
         }

@@ -51,10 +51,10 @@ pub struct OutgoingContext<'a> {
     pub random: bool,
     /// Others' trace state: the parent's, or [`TraceState::EMPTY`] for a new trace.
     pub trace_state: &'a TraceState<'a>,
-    /// Our own trace state member, key and value. It goes first and takes the place of a member with that key; with an
-    /// empty value, which the grammar does not have, that member is taken away. One that the grammar does not allow is
+    /// Our own trace state members, key and value. They go first, and each takes the place of a member with that key; with
+    /// an empty value, which the grammar does not have, that member is taken away. One that the grammar does not allow is
     /// left out.
-    pub own_trace_state_member: Option<(&'a str, &'a str)>,
+    pub own_trace_state_members: [Option<(&'a str, &'a str)>; 2],
 }
 
 /// What one format's headers hold.

@@ -47,6 +47,11 @@ pub use malformed::{Format, MalformedList, MalformedReason};
 pub use trace_response::{SERVER_TIMING, TRACE_RESPONSE, TraceResponse, server_timing, trace_response};
 pub use trace_state::TraceState;
 
+/// The value of a member of the request's trace state; `None` where there is none, or the trace state is malformed.
+pub fn trace_state_member<'a>(carrier: &Carrier<'a>, key: &str) -> Option<&'a str> {
+    TraceState::parse(&carrier.tracestate).0.get(key)
+}
+
 use crate::config::PropagatorKind;
 use crate::header::HeaderEdit;
 use crate::trace::ParentDecision;
@@ -247,7 +252,7 @@ mod tests {
             debug: false,
             random: false,
             trace_state,
-            own_trace_state_member: None,
+            own_trace_state_members: [None; 2],
         }
     }
 
@@ -520,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn own_trace_state_member_is_written_in_front() {
+    fn own_trace_state_members_are_written_in_front() {
         let mut request = Request::new(&[("traceparent", TRACEPARENT), ("tracestate", "a=1"), ("tracestate", "own=0")]);
         let propagators = Propagators::new(&[TraceContext]);
         for _ in 0..2 {
@@ -528,12 +533,14 @@ mod tests {
             {
                 let carrier = request.carrier();
                 let parent = propagators.extract(&carrier).parent.unwrap();
-                let context =
-                    OutgoingContext { own_trace_state_member: Some(("own", "1")), ..outgoing(&parent.trace_state) };
+                let context = OutgoingContext {
+                    own_trace_state_members: [Some(("own", "1")), Some(("two", "2"))],
+                    ..outgoing(&parent.trace_state)
+                };
                 propagators.inject(&context, &carrier, &mut edits);
             }
             request.apply(&edits);
-            assert_eq!(request.lines("tracestate"), ["own=1,a=1"]);
+            assert_eq!(request.lines("tracestate"), ["own=1,two=2,a=1"]);
         }
     }
 

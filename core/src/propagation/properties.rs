@@ -72,7 +72,7 @@ fn inject(
         debug: flags.1,
         random: flags.2,
         trace_state: &trace_state,
-        own_trace_state_member: own.map(|(key, value)| (key.as_str(), value.as_str())),
+        own_trace_state_members: [own.map(|(key, value)| (key.as_str(), value.as_str())), None],
     };
     let mut edits = Vec::new();
     propagators.inject(&context, &carrier, &mut edits);

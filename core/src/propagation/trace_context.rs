@@ -75,10 +75,10 @@ pub(super) fn inject(context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits
     set("traceparent", value, &carrier.traceparent, edits);
 
     let current = &carrier.tracestate;
-    if context.trace_state.stands_in(current, context.own_trace_state_member) {
+    if context.trace_state.stands_in(current, context.own_trace_state_members) {
         return;
     }
-    match context.trace_state.write(context.own_trace_state_member) {
+    match context.trace_state.write(context.own_trace_state_members) {
         None => remove("tracestate", !current.is_absent(), edits),
         Some(value) if current.as_slice() == [value.as_bytes()] => {}
         Some(value) => edits.push(HeaderEdit::Set { name: "tracestate".into(), value }),

@@ -50,7 +50,7 @@ impl<'a> TraceState<'a> {
 
     /// The members as one header value within the limits, each key once, with `own` as
     /// [`OutgoingContext`](super::OutgoingContext) has it: what a span records. Empty for none.
-    pub fn combined(&self, own: Option<(&str, &str)>) -> String {
+    pub fn combined(&self, own: [Option<(&str, &str)>; 2]) -> String {
         self.write(own).unwrap_or_default()
     }
 
@@ -92,25 +92,24 @@ impl<'a> TraceState<'a> {
     }
 
     /// `true` when the header, whose lines are `current`, says all this just as it stands.
-    pub(super) fn stands_in(&self, current: &Lines<'_>, own: Option<(&str, &str)>) -> bool {
-        own.is_none() && self.fits && self.lines == *current
+    pub(super) fn stands_in(&self, current: &Lines<'_>, own: [Option<(&str, &str)>; 2]) -> bool {
+        own.iter().all(Option::is_none) && self.fits && self.lines == *current
     }
 
     /// The value that goes on: `own` first, then the other members in order, within the limits. `None` for none.
-    pub(super) fn write(&self, own: Option<(&str, &str)>) -> Option<String> {
-        let removed = own.filter(|(_, value)| value.is_empty()).map(|(key, _)| key);
-        let own = own.filter(|(key, value)| is_key(key.as_bytes()) && is_value(value.as_bytes()));
-        let mut members: Vec<(&str, &str)> = Vec::new();
-        members.extend(own);
+    pub(super) fn write(&self, own: [Option<(&str, &str)>; 2]) -> Option<String> {
+        let removed = own.map(|own| own.filter(|(_, value)| value.is_empty()).map(|(key, _)| key));
+        let own = own.iter().flatten().filter(|(key, value)| is_key(key.as_bytes()) && is_value(value.as_bytes()));
+        let mut members: Vec<(&str, &str)> = own.copied().collect();
+        let ours = members.len();
         for member in self.iter() {
             if members.len() >= MAX_MEMBERS {
                 break;
             }
-            if removed != Some(member.0) && !members.iter().any(|(known, _)| *known == member.0) {
+            if !removed.contains(&Some(member.0)) && !members.iter().any(|(known, _)| *known == member.0) {
                 members.push(member);
             }
         }
-        let ours = usize::from(own.is_some());
         while written_length(&members) > MAX_LENGTH && members.len() > ours {
             let long = members
                 .iter()
@@ -185,9 +184,9 @@ mod tests {
         let request = Request::new(&lines.iter().map(|line| ("tracestate", *line)).collect::<Vec<_>>());
         let carrier = request.carrier();
         let (state, reason) = TraceState::parse(&carrier.tracestate);
-        assert_eq!(state.stands_in(&carrier.tracestate, None), state.fits);
-        assert_eq!(state.combined(None), state.write(None).unwrap_or_default());
-        (state.write(None), reason)
+        assert_eq!(state.stands_in(&carrier.tracestate, [None; 2]), state.fits);
+        assert_eq!(state.combined([None; 2]), state.write([None; 2]).unwrap_or_default());
+        (state.write([None; 2]), reason)
     }
 
     #[test]
@@ -303,10 +302,18 @@ mod tests {
         let request = Request::new(&[("tracestate", "a=1,own=old,b=2")]);
         let carrier = request.carrier();
         let (state, _) = TraceState::parse(&carrier.tracestate);
-        assert_eq!(state.write(Some(("own", "new"))).as_deref(), Some("own=new,a=1,b=2"));
-        assert_eq!(state.write(Some(("OWN", "new"))).as_deref(), Some("a=1,own=old,b=2"), "a key out of grammar");
-        assert_eq!(state.write(Some(("own", "a,b"))).as_deref(), Some("a=1,own=old,b=2"), "a value out of grammar");
-        assert_eq!(TraceState::EMPTY.write(Some(("own", "new"))).as_deref(), Some("own=new"));
+        assert_eq!(state.write([Some(("own", "new")), None]).as_deref(), Some("own=new,a=1,b=2"));
+        assert_eq!(
+            state.write([Some(("OWN", "new")), None]).as_deref(),
+            Some("a=1,own=old,b=2"),
+            "a key out of grammar"
+        );
+        assert_eq!(
+            state.write([Some(("own", "a,b")), None]).as_deref(),
+            Some("a=1,own=old,b=2"),
+            "a value out of grammar"
+        );
+        assert_eq!(TraceState::EMPTY.write([Some(("own", "new")), None]).as_deref(), Some("own=new"));
         assert_eq!(state.get("own"), Some("old"));
         assert_eq!(state.get("c"), None);
 
@@ -314,7 +321,7 @@ mod tests {
         let request = Request::new(&[("tracestate", &full)]);
         let carrier = request.carrier();
         let (state, _) = TraceState::parse(&carrier.tracestate);
-        let written = state.write(Some(("own", "new"))).unwrap();
+        let written = state.write([Some(("own", "new")), None]).unwrap();
         assert!(written.starts_with("own=new,k01=v,") && written.ends_with(",k31=v"), "the last makes room: {written}");
     }
 }

@@ -135,6 +135,6 @@ fn what_was_masked_can_be_counted() {
     let lines = request("GET", "/users/13812345678?a=13812345678");
     let lines: Vec<HeaderLine<'_>> = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     trace_with(&mut plugin, TrafficDirection::Inbound, &lines, &ended(200));
-    let counts: Vec<_> = plugin.http().unwrap().masker().counts().take().collect();
+    let counts: Vec<_> = plugin.masker().counts().take().collect();
     assert_eq!(counts, [(Detector::CnMobileNumber.into(), "".into(), 2)]);
 }

@@ -11,7 +11,7 @@ use crate::counter::Counter;
 use crate::export::{DispatchError, DropReason, ExportResponse, ExporterStats};
 use crate::grpc::{GrpcMethod, GrpcStatus};
 use crate::header::HeaderLine;
-use crate::http::{RequestHead, ResponseFlags, StreamEnd, TrafficDirection};
+use crate::http::{Peer, RequestHead, ResponseFlags, StreamEnd, TrafficDirection};
 use crate::plugin::Plugin;
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "HTTP"];
@@ -197,6 +197,8 @@ impl End {
         let [protocol, details, source, upstream, cluster] = &self.texts;
         let lines = borrow(&self.response);
         use_end(&StreamEnd {
+            caller: Peer::default(),
+            callee: Peer::default(),
             now: self.now,
             start,
             duration,
