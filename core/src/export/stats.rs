@@ -101,7 +101,7 @@ impl ExporterStats {
         let labels = [("signal", self.signal.as_str()), ("exporter", self.exporter.as_str())];
         add_to(&mut self.requests, code, by, || {
             let [signal, exporter] = labels;
-            stats::name("export_requests_total", &[signal, exporter, ("code", &code.to_string())])
+            stats::name("export_requests_total", &[signal, exporter, ("answer", &code.to_string())])
         });
     }
 
@@ -120,7 +120,7 @@ impl ExporterStats {
             let code = code.map(|code| code.to_string());
             let mut labels = Vec::from(labels);
             labels.push(("reason", reason.as_str()));
-            labels.extend(code.as_deref().map(|code| ("code", code)));
+            labels.extend(code.as_deref().map(|code| ("answer", code)));
             stats::name("export_dropped_total", &labels)
         });
     }

@@ -209,7 +209,7 @@ impl Books {
         let sum = |name: &str| samples.sum(&format!("meshspan_export_{name}"), &labels);
         let requests = samples.of("meshspan_export_requests_total", &labels);
         let is_success = |code: Option<&String>| code.is_some_and(|code| code == "OK" || code == "200");
-        let failed = requests.filter(|sample| !is_success(sample.labels.get("code")));
+        let failed = requests.filter(|sample| !is_success(sample.labels.get("answer")));
         Self {
             started: sum("started_total"),
             exported: sum("exported_total"),

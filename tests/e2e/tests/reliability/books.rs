@@ -41,7 +41,7 @@ impl Books {
             dropped: by("dropped_total", "reason"),
             queued: sum("queued"),
             in_flight: sum("in_flight"),
-            requests: by("requests_total", "code"),
+            requests: by("requests_total", "answer"),
             retried: sum("retried_total"),
             malformed_answers: sum("responses_malformed_total"),
         })

@@ -120,7 +120,7 @@ impl Books {
             let Some(name) = name else { continue };
             let mut count = |key: String| *counts.entry(key).or_insert(0) += sample.count();
             count(name.to_owned());
-            for label in ["reason", "code"].iter().filter_map(|label| sample.labels.get(*label)) {
+            for label in ["reason", "answer"].iter().filter_map(|label| sample.labels.get(*label)) {
                 count(format!("{name}{{{label}}}"));
             }
         }

@@ -75,7 +75,7 @@ fn each_exporter_has_its_own_books() {
             // The timeout is half a second, the wait before the retry up to one.
             let samples = wait_for_books(&backend, "collector:4317", [5, 3, 0, 2, 0])?;
             let of = [("exporter", "collector:4317")];
-            let requests = |code| samples.sum("meshspan_export_requests_total", &[of[0], ("code", code)]);
+            let requests = |code| samples.sum("meshspan_export_requests_total", &[of[0], ("answer", code)]);
             ensure!((requests("OK"), samples.sum("meshspan_export_requests_total", &of)) == (1, 2), "{samples:?}");
             ensure!(samples.sum("meshspan_export_retried_total", &of) == 1, "one retry");
             ensure!(gauge(&samples, "up", "collector:4317") == 1, "it answered");
@@ -92,7 +92,7 @@ fn each_exporter_has_its_own_books() {
             backend.http.set_default(Behaviour::http_status(401));
             backend.requests("three", 1)?;
             let samples = wait_for_books(&backend, "collector-http:4318", [6, 3, 3, 0, 0])?;
-            let dropped = [("exporter", "collector-http:4318"), ("reason", "refused"), ("code", "401")];
+            let dropped = [("exporter", "collector-http:4318"), ("reason", "refused"), ("answer", "401")];
             ensure!(samples.sum("meshspan_export_dropped_total", &dropped) == 3, "{samples:?}");
             ensure!(gauge(&samples, "up", "collector-http:4318") == 0, "down");
             ensure!(gauge(&samples, "up", "collector:4317") == 1, "another one is not");
