@@ -46,6 +46,16 @@ fn shipped_bootstraps_take_every_label_apart() {
 }
 
 #[test]
+fn istio_is_told_every_label() {
+    check("envoy-config/istio.yaml", |file| {
+        let begin = "          extraStatTags: [";
+        let (head, rest) = file.split_once(begin).expect("extraStatTags");
+        let (_, tail) = rest.split_once("]\n").expect("an end");
+        format!("{head}{begin}{}]\n{tail}", generated::labels_of_all().join(", "))
+    });
+}
+
+#[test]
 fn prometheus_can_take_names_apart() {
     check("envoy-config/prometheus/labels-from-names.yaml", |_| generated::relabelling());
 }

@@ -20,6 +20,11 @@ fn labels() -> Vec<String> {
     [SERVICE_LABEL.to_owned()].into_iter().chain(attributes).chain([OVERFLOW_LABEL.to_owned()]).collect()
 }
 
+/// All labels of the filter's statistics.
+pub(crate) fn labels_of_all() -> Vec<String> {
+    OWN_LABELS.into_iter().map(str::to_owned).chain(labels()).collect()
+}
+
 /// Upper bounds of Envoy's buckets: of durations in milliseconds. None is 0, which Envoy does not take.
 fn buckets(instrument: Instrument) -> Vec<u64> {
     let definition = instrument.definition();
@@ -60,7 +65,7 @@ pub(crate) fn tables() -> String {
 /// Envoy's, for the bootstrap.
 pub(crate) fn stats_config() -> String {
     let mut text = String::from("stats_config:\n  stats_tags:\n");
-    for label in OWN_LABELS.into_iter().map(str::to_owned).chain(labels()) {
+    for label in labels_of_all() {
         let _ = writeln!(
             text,
             r"  - {{tag_name: {label}, regex: '^wasmcustom\.meshspan_(?:.*?;\.;)??({label}=\.=(.*?);\.;)'}}"
@@ -93,7 +98,7 @@ pub(crate) fn relabelling() -> String {
          \x20 - targets: [localhost:9901]\n\
          \x20 metric_relabel_configs:\n",
     );
-    let labels: Vec<String> = OWN_LABELS.into_iter().map(str::to_owned).chain(labels()).collect();
+    let labels = labels_of_all();
     let mut names: Vec<&str> = Instrument::ALL.iter().map(|instrument| stat_name(*instrument)).collect();
     names.push(OWN_NAMES);
     let names = names.join("|");

@@ -1,0 +1,8 @@
+//! Metrics in real Envoy: what a load generator counted is what Prometheus sees, whatever is sampled; labels, with the
+//! bootstrap's help and without; and a cap that no client gets over.
+
+mod attack;
+mod counts;
+mod graph;
+mod relabelled;
+mod support;
