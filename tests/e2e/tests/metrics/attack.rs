@@ -1,7 +1,11 @@
 //! A client that makes up whatever it can.
 
+use std::net::SocketAddr;
+
+use axum::body::Bytes;
+use axum::http::Request;
 use meshspan_e2e::{Mesh, each_envoy};
-use meshspan_kit::client::{Connection, Http2Client, Request};
+use meshspan_kit::client::Http2Client;
 use serde_json::json;
 
 use crate::support::{DURATION, measuring, wait_for};
@@ -9,8 +13,27 @@ use crate::support::{DURATION, measuring, wait_for};
 /// Requests of each kind.
 const REQUESTS: u64 = 25_000;
 
+/// Connections at once.
+const SENDERS: u64 = 8;
+
 /// Series of each metric and worker.
 const CAP: usize = 20;
+
+/// A request that nobody has made before.
+fn made_up(address: SocketAddr, kind: usize, number: u64) -> Request<Bytes> {
+    let request = match kind {
+        0 => Request::get(format!("http://host{number}.example/made/up/{number}")),
+        1 => Request::builder().method(format!("M{number}").as_str()).uri(format!("http://{address}/orders/7")),
+        2 => Request::post(format!("http://{address}/made.Up{number}/Method{number}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers"),
+        // A caller that names itself, and so goes beyond what is bounded by construction.
+        _ => Request::get(format!("http://{address}/orders/7"))
+            .header("traceparent", format!("00-{:032x}-{:016x}-00", number + 1, number + 1))
+            .header("tracestate", format!("meshspan=caller{number}")),
+    };
+    request.body(Bytes::new()).unwrap()
+}
 
 #[test]
 fn a_hundred_thousand_names_stay_under_the_cap() {
@@ -19,39 +42,23 @@ fn a_hundred_thousand_names_stay_under_the_cap() {
             "service_graph": {"tracestate": true}}});
         let mesh = Mesh::start(envoy, concurrency, &[("in", measuring(&metrics))]);
         let address = mesh.envoy.address("in").unwrap();
-        let send = |kind: usize| {
-            let mut connection = Connection::open(address).unwrap();
-            for number in 0..REQUESTS {
-                let request = match kind {
-                    0 => Request::get(&format!("/made/up/{number}")).header("host", format!("host{number}.example")),
-                    1 => Request::new(&format!("M{number}"), "/orders/7"),
-                    // A caller that names itself, and so goes beyond what is bounded by construction.
-                    _ => Request::get("/orders/7")
-                        .header("traceparent", format!("00-{:032x}-{:016x}-00", number + 1, number + 1))
-                        .header("tracestate", format!("meshspan=caller{number}")),
-                };
-                // Envoy may end a connection on a method that it does not know.
-                if connection.request(&request).is_err() {
-                    connection = Connection::open(address).unwrap();
+        // Each kind over several connections, of which both workers have some.
+        let attack = |kind: usize| {
+            std::thread::scope(|scope| {
+                for sender in 0..SENDERS {
+                    scope.spawn(move || {
+                        let mut client = Http2Client::connect(address).unwrap();
+                        for number in (0..REQUESTS).filter(|number| number % SENDERS == sender) {
+                            client.send(made_up(address, kind, number)).unwrap();
+                        }
+                    });
                 }
-            }
+            });
         };
-        let calls = || {
-            let mut client = Http2Client::connect(address).unwrap();
-            for number in 0..REQUESTS {
-                let headers: [(&str, &[u8]); 2] = [("content-type", b"application/grpc"), ("te", b"trailers")];
-                client.get(&format!("/made.Up{number}/Method{number}"), &headers).unwrap();
-            }
-        };
-        // What Envoy and the filter need for this number of series is there before anything is measured.
-        send(2);
+        // What Envoy and the filter need for this number of series is there before memory is measured.
+        attack(3);
         let before = mesh.envoy.resident_memory().unwrap();
-        std::thread::scope(|scope| {
-            for kind in 0..2 {
-                scope.spawn(move || send(kind));
-            }
-            scope.spawn(calls);
-        });
+        (0..3).for_each(attack);
         let name = format!("{DURATION}_count");
         let samples = wait_for(&mesh, DURATION, 4 * REQUESTS);
         let most = CAP * concurrency as usize;
