@@ -259,13 +259,13 @@ impl Plugin {
     /// What has to be read at the end of this stream; `None` when its end does not matter.
     pub fn outcome_needs(&self, exchange: &Exchange) -> Option<OutcomeNeeds> {
         let tracer = self.tracer.as_ref().filter(|_| exchange.is_recorded() || exchange.is_pending());
-        let traced = tracer.map(|tracer| OutcomeNeeds {
+        let of_spans = tracer.map(|tracer| OutcomeNeeds {
             grpc_status: exchange.needs_header_status(),
             route_name: exchange.is_pending() && tracer.keep_needs_route(),
             ..OutcomeNeeds::default()
         });
-        let Some(measured) = self.meter.as_ref().and_then(|meter| meter.needs(exchange)) else { return traced };
-        let route_name = measured.route_name || traced.is_some_and(|traced| traced.route_name);
+        let Some(measured) = self.meter.as_ref().and_then(|meter| meter.needs(exchange)) else { return of_spans };
+        let route_name = measured.route_name || of_spans.is_some_and(|of_spans| of_spans.route_name);
         Some(OutcomeNeeds { route_name, ..measured })
     }
 

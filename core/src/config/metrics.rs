@@ -44,7 +44,6 @@ impl PrometheusConfig {
 
 /// `metrics.service_graph`.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct ServiceGraphConfig {
     /// `istio_peer_metadata` (default true): a peer is who Istio's peer metadata says it is.
     pub istio_peer_metadata: bool,

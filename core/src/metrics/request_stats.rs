@@ -4,8 +4,7 @@
 //! ticks; a histogram's values one by one, because the host takes no other: as soon as some have come together, so that
 //! none finds its room taken however many requests there are.
 //!
-//! Sources: Prometheus, "Metric and label naming"; OpenTelemetry specification, "Prometheus and OpenMetrics
-//! Compatibility"; Envoy, "Stats".
+//! Sources: Prometheus, "Metric and label naming"; OpenTelemetry specification, "Metrics SDK"; Envoy, "Stats".
 
 use super::attributes::{OwnedAttributes, Value};
 use super::{AttributeSet, Instrument, InstrumentKind, SeriesTable};
@@ -215,13 +214,13 @@ mod tests {
         }
     }
 
-    fn stats(config: PrometheusConfig) -> RequestStats {
-        RequestStats::new(&config, "shop;.;x=.=y".to_owned())
+    fn stats(config: &PrometheusConfig) -> RequestStats {
+        RequestStats::new(config, "shop;.;x=.=y".to_owned())
     }
 
     #[test]
     fn labels_stand_in_names() {
-        let mut stats = stats(PrometheusConfig::default());
+        let mut stats = stats(&PrometheusConfig::default());
         let (get, route) = (Masked::literal("GET"), Masked::literal("/users/{id}"));
         let mut set = AttributeSet::new();
         set.put_text(semconv::HTTP_ROUTE, &route);
@@ -249,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_in_the_overflow_and_counted() {
-        let mut stats = stats(PrometheusConfig { max_series: 3, ..PrometheusConfig::default() });
+        let mut stats = stats(&PrometheusConfig { max_series: 3, ..PrometheusConfig::default() });
         let mut host = Host::default();
         let mut overflowed = 0;
         for code in 200..210 {
@@ -271,7 +270,7 @@ mod tests {
             metrics: Some(vec![Instrument::HttpServerRequestDuration]),
             ..PrometheusConfig::default()
         };
-        let mut stats = stats(config);
+        let mut stats = stats(&config);
         let get = Masked::literal("GET");
         let mut set = AttributeSet::new();
         set.put_text(semconv::HTTP_REQUEST_METHOD, &get);
@@ -286,7 +285,7 @@ mod tests {
 
     #[test]
     fn values_are_told_before_their_room_is_taken() {
-        let mut stats = stats(PrometheusConfig::default());
+        let mut stats = stats(&PrometheusConfig::default());
         let set = AttributeSet::new();
         let (mut host, mut flushes) = (Host::default(), 0);
         for value in 0..10_000 {

@@ -65,12 +65,11 @@ fn samples(plugin: &mut Plugin, suffix: &str) -> Vec<String> {
     of_it.map(|(labels, (count, sum))| format!("{labels}{count}/{sum}")).collect()
 }
 
-fn grpc<'a>(path: &'a str) -> Lines<'a> {
+fn grpc(path: &str) -> Lines<'_> {
     with(&request("POST", path), &[("content-type", Some("application/grpc"))])
 }
 
 #[test]
-#[expect(clippy::type_complexity, reason = "a table")]
 fn a_request_is_timed_under_few_attributes() {
     let ok = ended(200);
     let h2 = StreamEnd { protocol: b"HTTP/2", ..ended(200) };
