@@ -2,6 +2,7 @@
 //! bootstrap's help and without; and a cap that no client gets over.
 
 mod attack;
+mod both;
 mod counts;
 mod graph;
 mod relabelled;
