@@ -20,16 +20,11 @@ fn decode_all(value: &[u8]) -> (Vec<u8>, bool) {
     let (mut decoded, mut is_whole) = (Vec::with_capacity(value.len()), true);
     let mut rest = value;
     while let [byte, tail @ ..] = rest {
-        (rest, is_whole) = match escape(rest) {
-            Some((byte, behind)) => {
-                decoded.push(byte);
-                (behind, is_whole)
-            }
-            None => {
-                decoded.push(*byte);
-                (tail, is_whole && *byte != b'%')
-            }
-        };
+        let escaped = escape(rest);
+        is_whole &= escaped.is_some() || *byte != b'%';
+        let (byte, behind) = escaped.unwrap_or((*byte, tail));
+        decoded.push(byte);
+        rest = behind;
     }
     (decoded, is_whole)
 }
