@@ -173,3 +173,58 @@ mod tests {
         assert_eq!(read.flags, 0);
     }
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod properties {
+    use opentelemetry_proto::tonic::logs::v1::ScopeLogs;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+    use crate::span::Value;
+
+    proptest! {
+        #[test]
+        fn any_attributes_are_taken_over_within_any_limits(
+            texts in prop::collection::vec(("[a-z.]{1,8}", prop::collection::vec("(?s).{0,40}", 1..3)), 0..12),
+            numbers in prop::collection::vec(any::<i64>(), 0..4),
+            attribute_count in 0_u32..16,
+            length in prop::option::of(0_u32..30),
+        ) {
+            let mut attributes = SpanAttributes::new(SpanLimits::default());
+            for (key, values) in &texts {
+                let values: Vec<_> = values.iter().map(|text| Masked::configured(text)).collect();
+                match values.as_slice() {
+                    [text] => attributes.put_text(key, text),
+                    texts => attributes.put(key, Value::Texts(texts)),
+                }
+            }
+            for number in &numbers {
+                attributes.put("number", Value::Int(*number));
+            }
+            let limits = SpanLimits { attribute_count, attribute_value_length: length, ..SpanLimits::default() };
+            let body = Masked::literal("GET 200");
+            let record =
+                LogRecord { time: 1, severity: Severity::Info, body: &body, attributes: &attributes, ids: None, trace_flags: 0 };
+            let mut buffer = Vec::new();
+            let dropped = record.put(&mut buffer, limits);
+            let read = ScopeLogs::decode(buffer.as_slice()).unwrap().log_records.remove(0);
+            let all = texts.len() + numbers.len();
+            let kept = all.min(usize::try_from(attribute_count).unwrap());
+            prop_assert_eq!(read.attributes.len(), kept);
+            prop_assert_eq!(usize::try_from(dropped).unwrap(), all - kept);
+            prop_assert_eq!(read.dropped_attributes_count, dropped);
+            for (attribute, (key, values)) in read.attributes.iter().zip(&texts) {
+                prop_assert_eq!(&attribute.key, key);
+                let cut = |text: &str| -> String {
+                    text.chars().take(length.map_or(usize::MAX, |length| usize::try_from(length).unwrap())).collect()
+                };
+                let encoded = attribute.encode_to_vec();
+                for value in values {
+                    let text = cut(value);
+                    prop_assert!(text.is_empty() || encoded.windows(text.len()).any(|window| window == text.as_bytes()));
+                }
+            }
+        }
+    }
+}

@@ -6,8 +6,15 @@ use std::time::Duration;
 use meshspan_kit::client::{Connection, Request};
 use meshspan_kit::receiver::{Behaviour, Protocol, Receiver};
 use meshspan_kit::runtime;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use tonic::codec::CompressionEncoding;
@@ -21,6 +28,59 @@ fn export(name: &str) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans { scope_spans: vec![of_scope], ..ResourceSpans::default() }],
     }
+}
+
+fn logs(body: &str) -> ExportLogsServiceRequest {
+    let body = Some(AnyValue { value: Some(any_value::Value::StringValue(body.to_owned())) });
+    let record = LogRecord { body, trace_id: vec![1; 16], ..LogRecord::default() };
+    let of_scope = ScopeLogs { log_records: vec![record], ..ScopeLogs::default() };
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs { scope_logs: vec![of_scope], ..ResourceLogs::default() }],
+    }
+}
+
+fn metrics(name: &str) -> ExportMetricsServiceRequest {
+    let metric = Metric { name: name.to_owned(), ..Metric::default() };
+    let of_scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics { scope_metrics: vec![of_scope], ..ResourceMetrics::default() }],
+    }
+}
+
+#[test]
+fn logs_and_metrics_arrive_whichever_way_they_are_sent() {
+    let receiver = Receiver::start().unwrap();
+    let channel = || {
+        let uri = format!("http://{}", receiver.address());
+        runtime::block_on(Channel::from_shared(uri).unwrap().connect()).unwrap()
+    };
+    runtime::block_on(LogsServiceClient::new(channel()).export(logs("grpc"))).unwrap();
+    runtime::block_on(MetricsServiceClient::new(channel()).export(metrics("grpc"))).unwrap();
+    let sent = [
+        ("/v1/logs", "application/x-protobuf", logs("protobuf").encode_to_vec()),
+        ("/v1/logs", "application/json", serde_json::to_vec(&logs("json")).unwrap()),
+        ("/v1/metrics", "application/x-protobuf", metrics("protobuf").encode_to_vec()),
+        ("/v1/metrics", "application/json", serde_json::to_vec(&metrics("json")).unwrap()),
+    ];
+    for (path, content_type, body) in sent {
+        let request = Request::new("POST", path).header("content-type", content_type).body(body);
+        assert_eq!(request.send(receiver.address()).unwrap().status, 200, "{path} {content_type}");
+    }
+    let bodies: Vec<_> = receiver.logs().iter().map(|log| (log.body().to_owned(), log.trace_id())).collect();
+    assert_eq!(bodies, ["grpc", "protobuf", "json"].map(|body| (body.to_owned(), "01".repeat(16))));
+    let of =
+        |request: &ExportMetricsServiceRequest| request.resource_metrics[0].scope_metrics[0].metrics[0].name.clone();
+    let names: Vec<_> = receiver.metrics().iter().map(of).collect();
+    assert_eq!(names, ["grpc", "protobuf", "json"]);
+    assert_eq!((receiver.log_count(), receiver.span_count()), (3, 0));
+
+    receiver
+        .script([Behaviour::PartialSuccess { rejected: 2, message: "old".into() }, Behaviour::grpc_status(14, "no")]);
+    let answer = runtime::block_on(LogsServiceClient::new(channel()).export(logs("partly"))).unwrap().into_inner();
+    assert_eq!(answer.partial_success.map(|partial| partial.rejected_log_records), Some(2));
+    let refused = runtime::block_on(MetricsServiceClient::new(channel()).export(metrics("refused"))).unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable);
+    assert_eq!((receiver.logs().len(), receiver.metrics().len()), (4, 3), "what is refused is not accepted");
 }
 
 fn post(content_type: &str, body: Vec<u8>) -> Request {

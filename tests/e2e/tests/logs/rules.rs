@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use meshspan_e2e::{DEADLINE, Mesh, each_envoy};
 use meshspan_kit::client::Request;
+use meshspan_kit::receiver::Protocol;
 use serde_json::{Value, json};
 
 use crate::support::{logging, wait_for_books};
@@ -64,6 +65,45 @@ fn rules_pick_the_streams_that_are_logged() {
         for (name, _, _, _, logged, _) in &table {
             let expected: Vec<_> = logged.iter().map(|index| OUTCOMES[*index]).collect();
             assert_eq!(by_service.remove(name).unwrap_or_default(), expected, "{name}");
+        }
+        mesh.stop();
+    });
+}
+
+#[test]
+fn every_way_out_carries_the_same_records() {
+    let processors = json!([
+        {"simple": {"exporter": {"otlp_grpc": {"endpoint": "http://collector:4317", "compression": "gzip"}}}},
+        {"simple": {"exporter": {"otlp_http": {"endpoint": "http://collector:4318/v1/logs"}}}},
+        {"simple": {"exporter": {"otlp_http": {"endpoint": "http://collector:4318/v1/logs", "encoding": "json"}}}},
+    ]);
+    let mut config = logging(
+        &json!({"always_on": {}}),
+        json!({"role": "server", "clusters": {"collector:4318": "collector"}, "logs": {"when": "errors"}}),
+    );
+    config["logger_provider"]["processors"] = processors;
+    config["logger_provider"]["limits"] = json!({"attribute_count_limit": 8});
+    each_envoy(&[1], |envoy, concurrency| {
+        let mesh = Mesh::start(envoy, concurrency, &[("ways", config.clone())]);
+        mesh.send("ways", &Request::get("/status/503"));
+        wait_for_books(&mesh, "logs", 3);
+        let mut records = mesh.receiver.logs();
+        records.sort_by_key(|record| record.protocol);
+        let protocols: Vec<_> = records.iter().map(|record| record.protocol).collect();
+        assert_eq!(protocols, [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson]);
+        for record in &records {
+            assert_eq!(record.record, records[0].record, "{:?}", record.protocol);
+            assert_eq!((record.service(), record.scope.name.as_str()), ("checkout", "meshspan"));
+        }
+        assert_eq!(records[0].record.attributes.len(), 8, "its own limit");
+        let dropped = records[0].record.dropped_attributes_count;
+        assert!(dropped > 0);
+        mesh.wait_for_counter("meshspan_log_attributes_dropped_total", u64::from(dropped));
+        let samples = mesh.samples();
+        let exporters = ["collector:4317", "collector:4318", "collector:4318#2"];
+        for exporter in exporters {
+            let labels = [("signal", "logs"), ("exporter", exporter)];
+            assert_eq!(samples.sum("meshspan_export_exported_total", &labels), 1, "{exporter}");
         }
         mesh.stop();
     });
