@@ -19,7 +19,7 @@ fn a_response_from_the_cache_says_so() {
     each_envoy(&[1], |envoy, _| {
         let router = Router::new().route("/cached", get(|| async { ([("cache-control", "max-age=60")], "body") }));
         let (receiver, service) = (Receiver::start().unwrap(), Service::start_with(router).unwrap());
-        let config = logging(&json!({"always_on": {}}), json!({"role": "server", "logs": {"when": "all"}}));
+        let config = logging(&json!({"always_on": {}}), &json!({"role": "server", "logs": {"when": "all"}}));
         let config = bootstrap(&[("cache", config)])
             .cluster("application", service.address())
             .cluster("collector", receiver.address())

@@ -16,7 +16,7 @@ fn every_error_leads_to_an_exported_span() {
     let tenth = json!({"trace_id_ratio_based": {"ratio": 0.1}});
     let keep = json!({"errors": true, "spans_per_second": 10_000});
     let logs = json!({"when": ["errors", "sampled"], "json": {"lines_per_second": 10_000}});
-    let config = logging(&tenth, json!({"role": "server", "keep": keep, "logs": logs}));
+    let config = logging(&tenth, &json!({"role": "server", "keep": keep, "logs": logs}));
     each_envoy(&[2], |envoy, concurrency| {
         let mesh = Mesh::start(envoy, concurrency, &[("load", config.clone())]);
         let address = mesh.envoy.address("load").unwrap();
@@ -71,7 +71,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 
 #[test]
 fn logs_alone_name_the_callers_trace() {
-    let mut config = logging(&Value::Null, json!({"logs": {"when": "all"}}));
+    let mut config = logging(&Value::Null, &json!({"logs": {"when": "all"}}));
     config.as_object_mut().unwrap().remove("tracer_provider");
     each_envoy(&[1], |envoy, concurrency| {
         let mesh = Mesh::start(envoy, concurrency, &[("logs", config.clone())]);
@@ -93,7 +93,7 @@ fn logs_alone_name_the_callers_trace() {
 #[test]
 fn lines_beyond_their_rate_are_counted() {
     let logs = json!({"when": "all", "json": {"lines_per_second": 5}});
-    let config = logging(&json!({"always_off": {}}), json!({"role": "server", "logs": logs}));
+    let config = logging(&json!({"always_off": {}}), &json!({"role": "server", "logs": logs}));
     each_envoy(&[1], |envoy, concurrency| {
         let mesh = Mesh::start(envoy, concurrency, &[("logs", config.clone())]);
         let mut connection = Connection::open(mesh.envoy.address("logs").unwrap()).unwrap();

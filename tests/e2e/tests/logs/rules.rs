@@ -37,7 +37,7 @@ fn rules_pick_the_streams_that_are_logged() {
         let listeners: Vec<_> = table
             .iter()
             .map(|(name, sampler, keep, logs, ..)| {
-                let mut config = logging(sampler, json!({"role": "server", "logs": logs, "keep": keep}));
+                let mut config = logging(sampler, &json!({"role": "server", "logs": logs, "keep": keep}));
                 config["resource"]["attributes"][0]["value"] = (*name).into();
                 (*name, config)
             })
@@ -79,7 +79,7 @@ fn every_way_out_carries_the_same_records() {
     ]);
     let mut config = logging(
         &json!({"always_on": {}}),
-        json!({"role": "server", "clusters": {"collector:4318": "collector"}, "logs": {"when": "errors"}}),
+        &json!({"role": "server", "clusters": {"collector:4318": "collector"}, "logs": {"when": "errors"}}),
     );
     config["logger_provider"]["processors"] = processors;
     config["logger_provider"]["limits"] = json!({"attribute_count_limit": 8});

@@ -11,14 +11,14 @@ pub(crate) const SECRET: &str = "13812345678";
 
 /// A configuration that exports spans and log records soon, with this sampler and these members of
 /// `distribution.meshspan`.
-pub(crate) fn logging(sampler: &Value, meshspan: Value) -> Value {
+pub(crate) fn logging(sampler: &Value, meshspan: &Value) -> Value {
     let mut config = tracing(&["tracecontext"]);
     config["tracer_provider"]["sampler"] = sampler.clone();
     config["logger_provider"] = json!({"processors": [{"batch": {
         "schedule_delay": 100,
         "exporter": {"otlp_grpc": {"endpoint": "http://collector:4317"}},
     }}]});
-    config["distribution"] = json!({"meshspan": meshspan});
+    config["distribution"] = json!({ "meshspan": meshspan });
     config
 }
 
