@@ -30,7 +30,8 @@ pub(crate) fn of_slo(slo: &Slo, link: Option<&TraceLink>, scale: Scale) -> Group
 fn alert(slo: &Slo, link: Option<&TraceLink>, severity: &str, name: &'static str, burns: &[Burn]) -> Option<Rule> {
     let possible: Vec<&Burn> = burns.iter().filter(|burn| burn.is_possible(slo.objective)).collect();
     let conditions: Vec<String> = possible.iter().map(|burn| condition(slo, burn)).collect();
-    let windows: Vec<String> = possible.iter().map(|burn| format!("{} times over {}", burn.rate, burn.long)).collect();
+    let windows: Vec<String> =
+        possible.iter().map(|burn| format!("{} times too fast over {}", burn.rate, burn.long)).collect();
     if conditions.is_empty() {
         return None;
     }
@@ -46,8 +47,8 @@ fn alert(slo: &Slo, link: Option<&TraceLink>, severity: &str, name: &'static str
         (
             "description",
             format!(
-                "{{{{ $value | humanizePercentage }}}} of the requests to {} miss the objective ({goal}): more than {} \
-                 of what it allows.",
+                "{{{{ $value | humanizePercentage }}}} of the requests to {} miss the objective ({goal}): the budget \
+                 burns more than {}.",
                 literal(&whose),
                 windows.join(", or ")
             ),

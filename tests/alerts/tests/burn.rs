@@ -268,8 +268,8 @@ fn an_alert_says_what_happens_and_leads_to_the_traces() -> anyhow::Result<()> {
         "exp_labels": {"slo_id": "checkout-availability", "service": "checkout", "severity": "page"},
         "exp_annotations": {
             "summary": "checkout burns its error budget (99.9 % succeed)",
-            "description": "2% of the requests to checkout miss the objective (99.9 % succeed): more than 14.4 times over 1h, \
-                            or 6 times over 6h of what it allows.",
+            "description": "2% of the requests to checkout miss the objective (99.9 % succeed): the budget burns more than \
+                            14.4 times too fast over 1h, or 6 times too fast over 6h.",
             "traces": "http://localhost:16686/search?service=checkout&lookback=1h&limit=20&tags=%7B%22error%22%3A%22true%22%7D",
         },
     });

@@ -1,6 +1,7 @@
 //! Alertmanager, alone or as one of several that agree on who notifies.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::Value;
@@ -10,7 +11,10 @@ use super::program::{Program, folder_with};
 use crate::backend::free_port;
 use crate::client::Request;
 use crate::envoy::Samples;
+use crate::wait;
 
+/// How long peers may take to meet.
+const MEETING: Duration = Duration::from_mins(1);
 /// How long the second peer waits for the first to notify, before it does; 15 s by default.
 const PEER_TIMEOUT: &str = "3s";
 
@@ -39,6 +43,19 @@ impl Alertmanager {
         arguments.extend(peers.iter().map(|peer| format!("--cluster.peer={peer}")));
         let program = Program::start("alertmanager", &programs.path("alertmanager"), folder, address, &arguments)?;
         Ok(Self { program, cluster })
+    }
+
+    /// Starts two that know of each other, and waits until they have met.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_two(programs: &Programs, config: &str) -> anyhow::Result<[Self; 2]> {
+        let first = Self::start(programs, config, &[])?;
+        let second = Self::start(programs, config, &[first.cluster()])?;
+        for peer in [&first, &second] {
+            wait::until(MEETING, "two Alertmanagers to meet", || (peer.members().ok()? == 2).then_some(()))?;
+        }
+        Ok([first, second])
     }
 
     /// Where alerts are sent, and its API answers.

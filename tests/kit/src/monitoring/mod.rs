@@ -6,6 +6,7 @@
 mod alertmanager;
 mod program;
 mod prometheus;
+mod routes;
 mod source;
 mod webhook;
 
@@ -16,6 +17,7 @@ use anyhow::{Context, ensure};
 
 pub use alertmanager::Alertmanager;
 pub use prometheus::{Prometheus, PrometheusConfig, Series};
+pub use routes::shipped_routes;
 pub use source::Source;
 pub use webhook::{Notification, Webhook};
 
