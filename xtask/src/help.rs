@@ -23,7 +23,7 @@ setup
 build [--debug-symbols]
     --debug-symbols   keep the functions' names, for profiles and stack traces
 
-demo [--keep] [--json FILE] [--backend embedded|jaeger] [...]
+demo [--keep] [--json FILE] [--backend embedded|jaeger] [--alerts] [...]
     Everything after `demo` goes to the demo itself; `cargo xtask demo --help` lists it.
 
 test [--long] [--only PART]... [-- NAME...]

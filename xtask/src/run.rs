@@ -3,6 +3,7 @@
 use crate::backend::{self, Backend};
 use crate::build::build;
 use crate::envoy::{self, Envoy};
+use crate::monitoring;
 use crate::places::{Places, cargo};
 use crate::process::run_open;
 use crate::setup::{Need, setup};
@@ -13,6 +14,9 @@ pub(crate) fn demo(arguments: Vec<String>) -> Result<ExitCode> {
     let mut needs = vec![Need::WasiTarget, Need::Envoy(envoy::NEWEST)];
     if asks_for_jaeger(&arguments) {
         needs.push(Need::Backend(Backend::Jaeger));
+    }
+    if arguments.iter().any(|argument| argument == "--alerts") {
+        needs.push(Need::Monitoring);
     }
     run("meshspan-demo", &[], &needs, arguments)
 }
@@ -60,6 +64,7 @@ fn run(package: &str, profile: &[&str], needs: &[Need], arguments: Vec<String>) 
         build(&places, ready.toolchain()?, false)?;
         tell(&mut program, &places, ready.envoys());
         backend::tell(&mut program, ready.backends());
+        monitoring::tell(&mut program, ready.monitoring());
     }
     let status = run_open(&mut program)?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());

@@ -7,6 +7,7 @@
 //! Exit code 0: every expected trace arrived with the expected parents. 1: something is missing, and the last
 //! lines say what and where to look. 130: interrupted.
 
+mod alerts;
 mod apps;
 mod backend;
 mod calls;
@@ -91,6 +92,7 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     let problems = problems(&calls, &answered, &spans);
     backend.print_addresses(&spans);
     summarize(&calls, &answered, &spans);
+    let alerted = !options.alerts || alerts::show(&mesh)?;
     if options.keep {
         mesh.describe(&backend);
         println!("Everything keeps running; end it with Ctrl-C.");
@@ -98,7 +100,7 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     }
     drop(mesh);
     if problems.is_empty() {
-        return Ok(true);
+        return Ok(alerted);
     }
     println!("\nNot as expected:");
     for problem in &problems {

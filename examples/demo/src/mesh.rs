@@ -31,9 +31,12 @@ impl Mesh {
         };
         let shipped = |file: &str| {
             let config = EnvoyConfig::shipped(file)?.local().wasm_module(module).schedule_delay(SCHEDULE_DELAY);
+            // Histograms are shown when statistics are flushed.
+            let config = config.change(|root| root["stats_flush_interval"] = json!("0.25s"));
             let routes = json!(["/checkout", "/payment", "/report", "/reserve", "/users/{id}"]);
             anyhow::Ok(config.meshspan(|_, config| {
                 config["distribution"]["meshspan"]["routes"] = routes.clone();
+                config["distribution"]["meshspan"]["metrics"] = json!({"prometheus": {}});
             }))
         };
 
@@ -76,6 +79,11 @@ impl Mesh {
             ],
             _services: [checkout, inventory],
         })
+    }
+
+    /// The admin interfaces, where Prometheus scrapes.
+    pub(crate) fn admins(&self) -> Vec<(String, SocketAddr)> {
+        self.envoys.iter().map(|(name, envoy)| ((*name).to_owned(), envoy.admin())).collect()
     }
 
     /// Prints where everything listens.

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 
 pub(crate) const HELP: &str = "\
-Usage: meshspan-demo [--keep] [--json FILE] [--backend embedded|jaeger]
+Usage: meshspan-demo [--keep] [--json FILE] [--backend embedded|jaeger] [--alerts]
 
   --keep               leave all running and print the addresses, until Ctrl-C
   --json FILE          write the traces as JSON
   --backend embedded   where the spans go: the demo's own OTLP receiver (this is the default)
   --backend jaeger     a real Jaeger, which is asked for the traces; needs Go, to build it the first time
+  --alerts             then let requests fail until an alert fires, and see it end; needs Prometheus and Alertmanager
 
 Environment: ENVOY_BIN (or MESHSPAN_ENVOY_BINS) names the Envoy, MESHSPAN_WASM the compiled module, MESHSPAN_JAEGER the
-Jaeger, and NO_COLOR switches colours off. `cargo xtask demo` sets all but the last.
+Jaeger, MESHSPAN_MONITORING a folder with Prometheus and Alertmanager, and NO_COLOR switches colours off. `cargo xtask
+demo` sets all but the last.
 ";
 
 /// Where the spans go.
@@ -30,6 +32,7 @@ pub(crate) struct Options {
     pub(crate) keep: bool,
     pub(crate) json: Option<PathBuf>,
     pub(crate) backend: BackendKind,
+    pub(crate) alerts: bool,
 }
 
 impl Options {
@@ -48,6 +51,7 @@ impl Options {
                     Some("jaeger") => options.backend = BackendKind::Jaeger,
                     other => bail!("--backend {}: there are `embedded` and `jaeger`", other.unwrap_or("(nothing)")),
                 },
+                "--alerts" => options.alerts = true,
                 "-h" | "--help" => return Ok(None),
                 other => bail!("{other:?} is no option"),
             }
@@ -67,8 +71,8 @@ mod tests {
     #[test]
     fn options_are_read() {
         assert_eq!(parse(""), Ok(Some(Options::default())));
-        let all = Options { keep: true, json: Some("out.json".into()), backend: BackendKind::Jaeger };
-        assert_eq!(parse("--keep --json out.json --backend jaeger"), Ok(Some(all)));
+        let all = Options { keep: true, json: Some("out.json".into()), backend: BackendKind::Jaeger, alerts: true };
+        assert_eq!(parse("--keep --json out.json --backend jaeger --alerts"), Ok(Some(all)));
         assert_eq!(parse("--backend embedded"), Ok(Some(Options::default())));
         assert_eq!(parse("--keep --help"), Ok(None));
     }
