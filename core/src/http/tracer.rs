@@ -203,16 +203,7 @@ impl HttpTracer {
         };
         let innermost = plan.innermost();
         let random = parent.is_none_or(|parent| parent.random);
-        for planned in [plan.server(), plan.client()].into_iter().flatten() {
-            let Some(kind) = self.sampler.reason(planned.decision.reason).map(|reason| reason.sampler) else {
-                continue;
-            };
-            counters.increment_decision(kind, planned.decision.sampled);
-            if let Some(doubt) = self.sampler.doubt(kind, from, random || sampling.randomness.is_some()) {
-                counters.increment(doubt.counter());
-                self.doubts.raise(doubt);
-            }
-        }
+        self.count_decisions(&plan, from, random || sampling.randomness.is_some(), counters);
         counters.add(Counter::SamplingRemoteOperationsOverLimit, self.sampler.take_turned_away());
 
         let sampled = innermost.decision.sampled;
@@ -285,6 +276,20 @@ impl HttpTracer {
             verdict: None,
         };
         (Exchange { ids, is_traced, tracing: Tracing::Pending(Box::new(pending)), grpc, measurement: None }, edits)
+    }
+
+    /// Counts each span's decision, and what is to be doubted about it.
+    fn count_decisions(&mut self, plan: &Plan, from: Parent, is_random: bool, counters: &mut Counters) {
+        for planned in [plan.server(), plan.client()].into_iter().flatten() {
+            let Some(kind) = self.sampler.reason(planned.decision.reason).map(|reason| reason.sampler) else {
+                continue;
+            };
+            counters.increment_decision(kind, planned.decision.sampled);
+            if let Some(doubt) = self.sampler.doubt(kind, from, is_random) {
+                counters.increment(doubt.counter());
+                self.doubts.raise(doubt);
+            }
+        }
     }
 
     /// The ids that the stream has, and whether they name a trace: without a tracer they are the caller's, where it sent
