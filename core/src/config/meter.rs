@@ -201,8 +201,8 @@ fn read_cardinality(object: &Object<'_>) -> CardinalityLimits {
     }
 }
 
-/// How many series a metric may be allowed.
-pub(super) const SERIES: core::ops::RangeInclusive<u32> = 1..=1_000_000;
+/// How many series a metric may be allowed: a hundred thousand are some 60 MiB.
+pub(super) const SERIES: core::ops::RangeInclusive<u32> = 1..=100_000;
 
 #[cfg(test)]
 mod tests {

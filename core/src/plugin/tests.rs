@@ -609,6 +609,17 @@ mod metrics {
     }
 
     #[test]
+    fn each_exporter_gets_its_own_signal() {
+        let reader = r#"{"periodic": {"interval": 10000, "exporter": {"otlp_http": {}}}}"#;
+        let meter = format!(r#""meter_provider": {{"readers": [{reader}]}}"#);
+        let mut plugin = Setup::new("server").section(&meter).plugin();
+        assert_eq!(plugin.poll(0), None);
+        serve(&mut plugin);
+        let started: Vec<_> = plugin.exporter_stats().map(|stats| (stats.signal(), stats.started())).collect();
+        assert_eq!(started, [(Signal::Traces, 1), (Signal::Metrics, 0)], "a span is no metric");
+    }
+
+    #[test]
     fn a_disabled_plugin_measures_nothing() {
         let config = Config::from_json(
             br#"{"file_format": "1.1", "disabled": true,
