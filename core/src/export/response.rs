@@ -66,7 +66,10 @@ impl ExportResponse<'_> {
 
     fn read_grpc<'a>(&self, status: &[u8], find: impl Fn(&'static str) -> Option<&'a [u8]>, now: u64) -> ExportOutcome {
         match find("grpc-status") {
-            Some(b"0") => accepted(grpc::read_frame(self.body).map(ExportServiceResponse::decode)),
+            Some(b"0") => {
+                let encoding = values(self.headers, "grpc-encoding").next();
+                accepted(grpc::read_frame(self.body, encoding).map(|message| ExportServiceResponse::decode(&*message)))
+            }
             Some(code) => {
                 let message = percent::decode(find("grpc-message").unwrap_or_default());
                 let message = String::from_utf8_lossy(&message);

@@ -141,6 +141,7 @@ fn workers_streams_come_to_what_was_sent() {
         let dropped = samples.sums_by("meshspan_export_dropped_total", &[("signal", "metrics")], "reason");
         assert!(dropped.values().all(|count| *count == 0), "{dropped:?}; Envoy's log:\n{}", mesh.envoy.log());
         assert!(books("exported_total") > 0);
+        assert_eq!(books("responses_malformed_total"), 0, "what it answers is understood");
         mesh.stop();
     });
 }
