@@ -38,7 +38,7 @@ impl Outlets<'_> {
             store.record(instrument, set, seconds(nanoseconds), exemplar);
         }
         if let Some(stats) = &mut self.stats {
-            stats.record(instrument, set, for_envoy(nanoseconds));
+            stats.record(instrument, set, for_envoy(nanoseconds, instrument.definition().boundaries));
         }
     }
 
@@ -62,16 +62,21 @@ impl Outlets<'_> {
 
 /// Nanoseconds as milliseconds, rounded up to two significant digits.
 ///
-/// Envoy's histograms keep two of them: all from 1000 to below 1100 is one bin to it, and counts as up to 1000. So what
-/// is above a boundary must not share its bin with it. Rounded up, each duration counts below the same boundaries as
-/// the exact one does, where those have two significant digits as the conventions' have.
-fn for_envoy(nanoseconds: u64) -> u64 {
+/// Envoy's histograms keep two of them: all from 1000 to below 1100 is one bin to it. Seen on 1.40, a boundary counts
+/// its own bin as below it, and on 1.36 it does not. So nothing may stand in a boundary's bin: what is above it is rounded
+/// up out of it, and what would be rounded to it stands one millisecond below. Then each duration counts below the same
+/// boundaries as the exact one does, where those have two significant digits as the conventions' have. `boundaries` are
+/// in seconds.
+fn for_envoy(nanoseconds: u64, boundaries: &[f64]) -> u64 {
     let ms = nanoseconds.div_ceil(1_000_000);
     let mut step: u64 = 1;
     while ms.checked_div(step).is_some_and(|digits| digits >= 100) {
         step = step.saturating_mul(10);
     }
-    ms.div_ceil(step).saturating_mul(step)
+    let rounded = ms.div_ceil(step).saturating_mul(step);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and not negative")]
+    let is_boundary = boundaries.iter().any(|bound| (bound * 1e3).round() as u64 == rounded);
+    if is_boundary { rounded.saturating_sub(1) } else { rounded }
 }
 
 #[cfg(test)]
@@ -83,27 +88,36 @@ mod tests {
 
     #[test]
     fn nothing_counts_below_a_boundary_that_it_is_above() {
+        let bounds = crate::metrics::Instrument::HttpServerRequestDuration.definition().boundaries;
         let table = [
             (0, 0, "nothing"),
             (1, 1, "less than a millisecond"),
-            (5_000_000, 5, "a boundary"),
+            (4_000_001, 4, "rounded to a boundary: below it"),
+            (5_000_000, 4, "a boundary: not above it"),
             (5_000_001, 6, "just above it"),
-            (99_000_001, 100, "to a boundary"),
+            (99_000_001, 99, "rounded to a boundary"),
             (100_000_001, 110, "above 100: the next of two digits"),
-            (250_000_000, 250, "a boundary"),
+            (250_000_000, 249, "a boundary"),
             (250_000_001, 260, "just above it"),
             (1_000_000_001, 1_100, "above 1000"),
-            (7_499_999_999, 7_500, "below a boundary"),
+            (7_499_999_999, 7_499, "below a boundary"),
             (u64::MAX, 19_000_000_000_000, "the longest"),
         ];
         for (nanoseconds, ms, why) in table {
-            assert_eq!(for_envoy(nanoseconds), ms, "{why}");
+            assert_eq!(for_envoy(nanoseconds, bounds), ms, "{why}");
         }
+        // The first two digits, as Envoy's bins have them.
+        let bin = |ms: u64| {
+            ms.to_string().chars().take(2).collect::<String>() + &"0".repeat(ms.to_string().len().saturating_sub(2))
+        };
         for instrument in crate::metrics::Instrument::ALL.iter().filter(|known| known.definition().unit == "s") {
-            for bound in instrument.definition().boundaries {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and not negative")]
-                let nanoseconds = (bound * 1e9).round() as u64;
-                assert_eq!(for_envoy(nanoseconds), nanoseconds / 1_000_000, "{bound}: two digits are enough");
+            let bounds = instrument.definition().boundaries;
+            for nanoseconds in (0..12_000).map(|step| step * 997_001) {
+                let ms = for_envoy(nanoseconds, bounds);
+                for bound in bounds.iter().map(|bound| (bound * 1e3).round().to_string().parse::<u64>().unwrap()) {
+                    assert_ne!(bin(ms), bin(bound), "{nanoseconds} is in the bin of {bound}");
+                    assert_eq!(ms < bound, nanoseconds <= bound * 1_000_000, "{nanoseconds} and {bound}");
+                }
             }
         }
     }
