@@ -2,15 +2,10 @@
 //!
 //! Source: Envoy, "Attributes". Integers, timestamps and durations (ns) come as eight little-endian bytes, texts as
 //! their bytes; an attribute that does not apply is `NotFound` as a property, and empty here.
-//!
-//! Read one by one, each costs two thirds of a microsecond. What is asked of every stream is therefore asked in one
-//! call: an expression of Envoy's expression language that is a list of attributes, made once by the foreign function
-//! `expr_create` and evaluated by `expr_evaluate`. A host without them is asked one by one.
 
 use meshspan_core::counter::{Counter, Counters};
 use meshspan_core::grpc::GrpcStatus;
 use meshspan_core::header::HeaderLine;
-use meshspan_core::header::pairs::Pairs;
 use meshspan_core::http::{OutcomeNeeds, Peer, ResponseFlags, StreamEnd, TrafficDirection};
 use meshspan_core::resource::NodeFacts;
 
@@ -132,26 +127,25 @@ const FACTS: [Fact; COUNT] = [
 ];
 
 impl Fact {
-    /// Envoy's name of it, and whether there are streams that do not have it: an expression that names what is not
-    /// there fails as a whole.
-    const fn attribute(self) -> (&'static str, bool) {
+    /// The property's path, with a NUL between its segments.
+    const fn path(self) -> &'static [u8] {
         match self {
-            Self::Start => ("request.time", false),
-            Self::Duration => ("request.duration", true),
-            Self::Protocol => ("request.protocol", true),
-            Self::ResponseCode => ("response.code", true),
-            Self::ResponseFlags => ("response.flags", false),
-            Self::RouteName => ("xds.route_name", true),
-            Self::AttemptCount => ("upstream.request_attempt_count", true),
-            Self::RequestSize => ("request.size", false),
-            Self::ResponseSize => ("response.size", false),
-            Self::ResponseCodeDetails => ("response.code_details", true),
-            Self::UpstreamDuration => ("response.backend_latency", true),
-            Self::UpstreamAddress => ("upstream.address", true),
-            Self::SourceAddress => ("source.address", true),
-            Self::Cluster => ("xds.cluster_name", true),
-            Self::CallerCertificate => ("connection.uri_san_peer_certificate", true),
-            Self::CalleeCertificate => ("upstream.uri_san_peer_certificate", true),
+            Self::Start => b"request\0time",
+            Self::Duration => b"request\0duration",
+            Self::Protocol => b"request\0protocol",
+            Self::ResponseCode => b"response\0code",
+            Self::ResponseFlags => b"response\0flags",
+            Self::RouteName => b"xds\0route_name",
+            Self::AttemptCount => b"upstream\0request_attempt_count",
+            Self::RequestSize => b"request\0size",
+            Self::ResponseSize => b"response\0size",
+            Self::ResponseCodeDetails => b"response\0code_details",
+            Self::UpstreamDuration => b"response\0backend_latency",
+            Self::UpstreamAddress => b"upstream\0address",
+            Self::SourceAddress => b"source\0address",
+            Self::Cluster => b"xds\0cluster_name",
+            Self::CallerCertificate => b"connection\0uri_san_peer_certificate",
+            Self::CalleeCertificate => b"upstream\0uri_san_peer_certificate",
         }
     }
 
@@ -187,28 +181,6 @@ impl FactSet {
     fn iter(self) -> impl Iterator<Item = Fact> {
         FACTS.into_iter().filter(move |fact| self.0 & (1 << *fact as u32) != 0)
     }
-
-    /// The expression that is a list of them.
-    fn expression(self) -> String {
-        let mut text = String::from("[");
-        for fact in self.iter() {
-            if text.len() > 1 {
-                text.push_str(", ");
-            }
-            let (attribute, may_be_absent) = fact.attribute();
-            if may_be_absent {
-                text.push_str("has(");
-                text.push_str(attribute);
-                text.push_str(") ? ");
-                text.push_str(attribute);
-                text.push_str(" : ''");
-            } else {
-                text.push_str(attribute);
-            }
-        }
-        text.push(']');
-        text
-    }
 }
 
 /// What decides about any stream.
@@ -240,89 +212,6 @@ const fn outcome_facts(needs: OutcomeNeeds) -> FactSet {
         .with(Fact::CalleeCertificate, needs.callee.certificate_uri)
 }
 
-/// Reads facts, several in one call where the host can do that. One a root context: expressions belong to it.
-#[derive(Debug, Default)]
-pub(crate) struct Reader {
-    /// The host's numbers of expressions that were made; `None` for one that it does not take.
-    expressions: Vec<(FactSet, Option<host::Expression>)>,
-}
-
-impl Reader {
-    /// Reads what decides about a stream, and no more. To be called in `proxy_on_log`.
-    pub(crate) fn outcome(&mut self, needs: OutcomeNeeds, counters: &mut Counters) -> EndFacts {
-        self.first(needs, outcome_facts(needs), counters)
-    }
-
-    /// Reads all there is, as [`outcome`](Self::outcome) and [`details`](Self::details) in one.
-    pub(crate) fn all(&mut self, needs: OutcomeNeeds, counters: &mut Counters) -> EndFacts {
-        let mut facts = self.first(needs, FactSet(outcome_facts(needs).0 | DETAILS.0), counters);
-        facts.read_service_time();
-        facts
-    }
-
-    /// Reads the rest. `needs` is what the outcome was read with.
-    pub(crate) fn details(&mut self, facts: &mut EndFacts, needs: OutcomeNeeds, counters: &mut Counters) {
-        self.read(DETAILS.without(outcome_facts(needs)), facts, counters);
-        facts.read_service_time();
-    }
-
-    fn first(&mut self, needs: OutcomeNeeds, set: FactSet, counters: &mut Counters) -> EndFacts {
-        let mut facts = EndFacts::default();
-        self.read(set, &mut facts, counters);
-        // The stream's own times make the clock needless.
-        if facts.number(Fact::Start).is_none() || facts.number(Fact::Duration).is_none() {
-            facts.now = host::now().unwrap_or(0);
-        }
-        if needs.grpc_status {
-            facts.grpc_status = grpc_status();
-        }
-        // Not in an expression: one that names an object which is not there fails as a whole.
-        if needs.caller.istio_service {
-            facts.istio_caller = Properties(counters).bytes(b"filter_state\0downstream_peer\0service");
-        }
-        if needs.callee.istio_service {
-            facts.istio_callee = Properties(counters).bytes(b"filter_state\0upstream_peer\0service");
-        }
-        facts
-    }
-
-    fn read(&mut self, set: FactSet, facts: &mut EndFacts, counters: &mut Counters) {
-        if let Some(expression) = self.expression(set) {
-            if let Ok(answer) = host::evaluate(expression)
-                && let Some(values) = Pairs::parse(&answer)
-                && values.iter().count() == set.iter().count()
-            {
-                facts.texts.reserve(answer.len());
-                // The host writes a list as header lines without values.
-                for (fact, (value, _)) in set.iter().zip(values.iter()) {
-                    facts.put(fact, value);
-                }
-                return;
-            }
-            counters.increment(Counter::HostCallsFailed);
-        }
-        for fact in set.iter() {
-            // A stream that never had an upstream has nothing to say about it: no call is spent on asking.
-            if fact.needs_upstream() && facts.number(Fact::AttemptCount) == Some(0) {
-                continue;
-            }
-            let path = fact.attribute().0.replace('.', "\0");
-            let value = Properties(counters).bytes(path.as_bytes());
-            facts.put(fact, &value);
-        }
-    }
-
-    /// The expression for these facts, made when it is first asked for.
-    fn expression(&mut self, set: FactSet) -> Option<host::Expression> {
-        if let Some((_, expression)) = self.expressions.iter().find(|(made, _)| *made == set) {
-            return *expression;
-        }
-        let expression = host::create_expression(&set.expression()).ok();
-        self.expressions.push((set, expression));
-        expression
-    }
-}
-
 /// What is known when a stream is complete, as the host's bytes.
 #[derive(Default)]
 pub(crate) struct EndFacts {
@@ -338,6 +227,39 @@ pub(crate) struct EndFacts {
 }
 
 impl EndFacts {
+    /// Reads what decides about a stream, and no more. To be called in `proxy_on_log`.
+    pub(crate) fn read_outcome(needs: OutcomeNeeds, counters: &mut Counters) -> Self {
+        let mut facts = Self::default();
+        facts.read(outcome_facts(needs), counters);
+        // The stream's own times make the clock needless.
+        if facts.number(Fact::Start).is_none() || facts.number(Fact::Duration).is_none() {
+            facts.now = host::now().unwrap_or(0);
+        }
+        if needs.grpc_status {
+            facts.grpc_status = grpc_status();
+        }
+        facts
+    }
+
+    /// Reads the rest. `needs` is what the outcome was read with.
+    pub(crate) fn read_details(&mut self, needs: OutcomeNeeds, counters: &mut Counters) {
+        self.read(DETAILS.without(outcome_facts(needs)), counters);
+        if self.number(Fact::AttemptCount) != Some(0) {
+            self.first_byte_ms = upstream_service_time();
+        }
+    }
+
+    fn read(&mut self, set: FactSet, counters: &mut Counters) {
+        for fact in set.iter() {
+            // A stream that never had an upstream has nothing to say about it: no call is spent on asking.
+            if fact.needs_upstream() && self.number(Fact::AttemptCount) == Some(0) {
+                continue;
+            }
+            let value = Properties(counters).bytes(fact.path());
+            self.put(fact, &value);
+        }
+    }
+
     fn put(&mut self, fact: Fact, value: &[u8]) {
         let begin = self.texts.len();
         self.texts.extend_from_slice(value);
@@ -353,12 +275,6 @@ impl EndFacts {
 
     fn number(&self, fact: Fact) -> Option<u64> {
         Some(u64::from_le_bytes(self.text(fact).try_into().ok()?))
-    }
-
-    fn read_service_time(&mut self) {
-        if self.number(Fact::AttemptCount) != Some(0) {
-            self.first_byte_ms = upstream_service_time();
-        }
     }
 
     /// The same in the logic's terms.

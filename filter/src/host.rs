@@ -52,14 +52,6 @@ unsafe extern "C" {
     ) -> i32;
     fn proxy_remove_header_map_value(map: i32, key: *const u8, key_size: usize) -> i32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> i32;
-    fn proxy_call_foreign_function(
-        name: *const u8,
-        name_size: usize,
-        arguments: *const u8,
-        arguments_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> i32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> i32;
     fn proxy_get_shared_data(
         key: *const u8,
@@ -180,28 +172,6 @@ pub(crate) fn remove_header(map: MapType, name: &str) -> Result<()> {
 pub(crate) fn property(path: &[u8]) -> Result<Option<Vec<u8>>> {
     // SAFETY: the host reads the path during the call, and writes to the two places that `bytes` owns.
     found(bytes(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }))
-}
-
-/// The number of an expression that a root context has made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Expression([u8; 4]);
-
-/// Makes an expression of Envoy's expression language, for as long as the root context is there.
-pub(crate) fn create_expression(text: &str) -> Result<Expression> {
-    let token = foreign_function("expr_create", text.as_bytes())?;
-    token.try_into().map(Expression).map_err(|_| HostError::SERIALIZATION_FAILURE)
-}
-
-/// The expression's value for the stream of the running callback: a list comes as header lines without values.
-pub(crate) fn evaluate(Expression(token): Expression) -> Result<Vec<u8>> {
-    foreign_function("expr_evaluate", &token)
-}
-
-fn foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>> {
-    // SAFETY: the host reads name and arguments during the call, and writes to the two places that `bytes` owns.
-    bytes(|data, size| unsafe {
-        proxy_call_foreign_function(name.as_ptr(), name.len(), arguments.as_ptr(), arguments.len(), data, size)
-    })
 }
 
 /// What is not there is no failure.

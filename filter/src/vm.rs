@@ -15,7 +15,7 @@ use meshspan_core::log_line::LogLine;
 use meshspan_core::plugin::{ExportId, Plugin, SamplerId};
 use meshspan_core::propagation::TRACE_RESPONSE;
 
-use crate::facts::{Properties, Reader};
+use crate::facts::{EndFacts, Properties};
 use crate::host::{self, BufferType, HostError, LogLevel, MapType};
 use crate::metrics::{HostStats, Metrics};
 use crate::shared::HostData;
@@ -90,7 +90,6 @@ pub(crate) struct Vm {
 struct Root {
     plugin: Option<Plugin>,
     metrics: Metrics,
-    reader: Reader,
     /// Requests without an answer. One for each processor at most, but for the flush at the end.
     in_flight: Vec<(u32, ExportId)>,
     /// Questions of samplers without an answer.
@@ -329,14 +328,7 @@ impl Root {
     fn end(&mut self, exchange: Exchange) -> Wakeup {
         let Some(plugin) = &mut self.plugin else { return Wakeup::Tick };
         let Some(needs) = plugin.outcome_needs(&exchange) else { return Wakeup::Tick };
-        let reader = &mut self.reader;
-        // All in one call where all is needed, else what decides, and the rest if it comes to that.
-        let needs_all = plugin.needs_details(&exchange);
-        let mut facts = if needs_all {
-            reader.all(needs, &mut plugin.counters)
-        } else {
-            reader.outcome(needs, &mut plugin.counters)
-        };
+        let mut facts = EndFacts::read_outcome(needs, &mut plugin.counters);
         let was_recorded = exchange.is_recorded();
         let exchange = plugin.handle_outcome(exchange, &facts.stream_end(&[]), &mut HostData);
         if exchange.is_recorded() && !was_recorded {
@@ -344,9 +336,7 @@ impl Root {
         }
         let mut map = Vec::new();
         if plugin.needs_details(&exchange) {
-            if !needs_all {
-                reader.details(&mut facts, needs, &mut plugin.counters);
-            }
+            facts.read_details(needs, &mut plugin.counters);
             if plugin.http().is_some_and(HttpTracer::captures_response_headers) {
                 map = plugin_map(plugin, MapType::HttpResponseHeaders);
             }

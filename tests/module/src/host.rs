@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use wasmtime::StoreLimits;
 
-use crate::abi::{Headers, MapType, MetricType, Status, encode_headers};
+use crate::abi::{Headers, MapType, MetricType, Status};
 use crate::cost::Cost;
-use crate::expression::Element;
 use crate::failure::{Injected, Injection};
 use crate::options::HostOptions;
 
@@ -168,8 +167,6 @@ pub(crate) struct Host {
     pub(crate) shared_queues: Vec<SharedQueue>,
     pub(crate) tick_period: u32,
     pub(crate) property_writes: Vec<PropertyWrite>,
-    /// Expressions that were made; the first has the number 1.
-    pub(crate) expressions: Vec<Vec<Element>>,
     pub(crate) done_calls: u32,
     pub(crate) injections: Vec<Injection>,
     pub(crate) cost: Cost,
@@ -195,7 +192,6 @@ impl Host {
             shared_queues: Vec::new(),
             tick_period: 0,
             property_writes: Vec::new(),
-            expressions: Vec::new(),
             done_calls: 0,
             cost: Cost::default(),
         }
@@ -251,18 +247,6 @@ impl Host {
             }
         }
         self.options.properties.get(path)
-    }
-
-    /// The value of an expression that was made, as header lines without values.
-    pub(crate) fn evaluate(&self, token: u32) -> Result<Vec<u8>, Status> {
-        let index = usize::try_from(token).ok().and_then(|token| token.checked_sub(1)).ok_or(Status::NOT_FOUND)?;
-        let list = self.expressions.get(index).ok_or(Status::NOT_FOUND)?;
-        let values = list.iter().map(|element| match self.property(&element.path) {
-            Some(value) => Ok((value.clone(), Vec::new())),
-            None if element.guarded => Ok((Vec::new(), Vec::new())),
-            None => Err(Status::INTERNAL_FAILURE),
-        });
-        Ok(encode_headers(&values.collect::<Result<Headers, _>>()?))
     }
 
     /// A buffer as it can be read now.

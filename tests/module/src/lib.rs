@@ -27,7 +27,6 @@
 
 mod abi;
 mod cost;
-mod expression;
 mod failure;
 mod guest;
 mod host;

@@ -15,7 +15,6 @@ pub struct HostOptions {
     pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) stream_properties: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) injections: Vec<Injection>,
-    pub(crate) expressions: bool,
 }
 
 impl Default for HostOptions {
@@ -30,7 +29,6 @@ impl Default for HostOptions {
             properties: BTreeMap::new(),
             stream_properties: BTreeMap::new(),
             injections: Vec::new(),
-            expressions: true,
         }
     }
 }
@@ -87,13 +85,6 @@ impl HostOptions {
     #[must_use]
     pub fn stream_property(mut self, path: &[&str], value: impl AsRef<[u8]>) -> Self {
         self.stream_properties.insert(property_path(path), value.as_ref().to_vec());
-        self
-    }
-
-    /// A host without an expression language: it has no such foreign functions.
-    #[must_use]
-    pub fn without_expressions(mut self) -> Self {
-        self.expressions = false;
         self
     }
 

@@ -3,7 +3,6 @@
 
 use super::{Import, data, plain};
 use crate::abi::Status;
-use crate::expression;
 use crate::guest::{Answer, Guest};
 use crate::host::LogLevel;
 
@@ -54,23 +53,8 @@ fn done(guest: &mut Guest<'_>) -> Answer {
     Ok(())
 }
 
-/// Expressions, where this host has them. No other function is registered.
+/// No function of that name is registered.
 fn call_foreign_function(guest: &mut Guest<'_>) -> Answer {
-    let (name, arguments) = (guest.bytes(0)?, guest.bytes(2)?);
-    let host = guest.host();
-    let answer = match name.as_slice() {
-        b"expr_create" if host.options.expressions => {
-            let text = std::str::from_utf8(&arguments).map_err(|_| Status::BAD_ARGUMENT)?;
-            let expression = expression::parse(text).ok_or(Status::BAD_EXPRESSION)?;
-            host.expressions.push(expression);
-            let token = u32::try_from(host.expressions.len()).map_err(|_| Status::INTERNAL_FAILURE)?;
-            token.to_le_bytes().to_vec()
-        }
-        b"expr_evaluate" if host.options.expressions => {
-            let token = u32::from_le_bytes(arguments.try_into().map_err(|_| Status::BAD_ARGUMENT)?);
-            host.evaluate(token)?
-        }
-        _ => return Err(Status::NOT_FOUND.into()),
-    };
-    guest.return_data(4, &answer)
+    guest.bytes(0)?;
+    Err(Status::NOT_FOUND.into())
 }
