@@ -12,6 +12,7 @@ mod apps;
 mod backend;
 mod calls;
 mod expected;
+mod figures;
 mod mesh;
 mod options;
 
@@ -19,7 +20,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use meshspan_kit::envoy::{Envoy, EnvoyBinary, kill_all};
@@ -29,6 +30,7 @@ use meshspan_kit::waterfall::{self, Style};
 
 use backend::Backend;
 use calls::{Answered, Call};
+use figures::Figures;
 use mesh::Mesh;
 use options::Options;
 
@@ -74,11 +76,13 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     };
 
     let calls = calls::all();
+    let begun = Instant::now();
     let mut answered = Vec::new();
     for call in &calls {
         progress(&format!("Calling {:<9} as {}", call.path, call.caller));
         answered.push(call.make(mesh.edge)?);
     }
+    let elapsed = begun.elapsed();
     progress("Waiting for the spans");
     backend.wait_for(&answered, ARRIVAL, |spans| problems(&calls, &answered, spans).is_empty());
 
@@ -89,7 +93,10 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         write_json(file, &spans)?;
         progress(&format!("The traces are in {}", file.display()));
     }
-    let problems = problems(&calls, &answered, &spans);
+    let mut problems = problems(&calls, &answered, &spans);
+    let figures = Figures::gather(&mesh, calls.len(), elapsed, ARRIVAL)?;
+    figures.print(&spans);
+    problems.extend(figures.problems(calls.len(), &spans));
     backend.print_addresses(&spans);
     summarize(&calls, &answered, &spans);
     let alerted = !options.alerts || alerts::show(&mesh)?;

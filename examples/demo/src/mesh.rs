@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use meshspan_kit::config::EnvoyConfig;
-use meshspan_kit::envoy::{Envoy, EnvoyBinary, Options};
+use meshspan_kit::envoy::{Envoy, EnvoyBinary, Options, Samples};
 use meshspan_kit::service::Service;
 use serde_json::json;
 
@@ -36,7 +36,16 @@ impl Mesh {
             let routes = json!(["/checkout", "/payment", "/report", "/reserve", "/users/{id}"]);
             anyhow::Ok(config.meshspan(|_, config| {
                 config["distribution"]["meshspan"]["routes"] = routes.clone();
-                config["distribution"]["meshspan"]["metrics"] = json!({"prometheus": {}});
+                let meshspan = &mut config["distribution"]["meshspan"];
+                meshspan["metrics"] = json!({
+                    "prometheus": {},
+                    // Who calls tells its name in tracestate, and both callees have proxies that count.
+                    "service_graph": {"tracestate": true, "upstreams": [
+                        {"cluster": "checkout", "name": "checkout", "kind": "service"},
+                        {"cluster": "inventory", "name": "inventory", "kind": "service"},
+                    ]},
+                });
+                meshspan["logs"] = json!({"when": "errors", "json": true});
             }))
         };
 
@@ -84,6 +93,16 @@ impl Mesh {
     /// The admin interfaces, where Prometheus scrapes.
     pub(crate) fn admins(&self) -> Vec<(String, SocketAddr)> {
         self.envoys.iter().map(|(name, envoy)| ((*name).to_owned(), envoy.admin())).collect()
+    }
+
+    /// What each proxy's statistics say now.
+    pub(crate) fn samples(&self) -> anyhow::Result<Vec<Samples>> {
+        self.envoys.iter().map(|(_, envoy)| envoy.samples()).collect()
+    }
+
+    /// Each proxy's log so far.
+    pub(crate) fn logs(&self) -> Vec<(String, String)> {
+        self.envoys.iter().map(|(name, envoy)| ((*name).to_owned(), envoy.log())).collect()
     }
 
     /// Prints where everything listens.
