@@ -7,7 +7,7 @@ use crate::process::run_open;
 use crate::setup::{Need, setup};
 use crate::wasm_toolchain::{WASI, WasmToolchain};
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -48,6 +48,16 @@ pub(crate) fn build(places: &Places, toolchain: &WasmToolchain, debug_symbols: b
     report(places, &module, bytes.len(), &linked);
     eprintln!("built in {:.1} s", begun.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Builds the crate `regex` as a wasm guest, which masking is measured beside, and says where it is.
+pub(crate) fn build_regex(places: &Places, toolchain: &WasmToolchain) -> Result<PathBuf> {
+    let mut compile = toolchain.cargo(places, "build", WASI);
+    let status = run_open(compile.args(["--package", "meshspan-bench-regex", "--profile", "wasm"]))?;
+    if !status.success() {
+        bail!("the crate regex does not compile for {WASI} ({status}); the compiler's messages stand above");
+    }
+    Ok(toolchain.target_dir(places).join(WASI).join("wasm/meshspan_bench_regex.wasm"))
 }
 
 /// Writes a file so that nobody sees half of it: beside, then in place.

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that has a test, part by part, counted.
 
 use crate::backend::{self, Backend};
-use crate::build::build;
+use crate::build::{build, build_regex};
 use crate::envoy;
 use crate::fuzz;
 use crate::grpcio;
@@ -314,6 +314,7 @@ fn module(run: &Run) -> Result<Outcome> {
 fn in_host(run: &Run) -> Result<Outcome> {
     let mut command = run.cargo();
     command.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-module-tests"]);
+    command.env("MESHSPAN_REGEX_WASM", build_regex(&run.places, run.ready.toolchain()?)?);
     run.counted(tell(&mut command, &run.places, run.ready.envoys())).map(Outcome::Tests)
 }
 

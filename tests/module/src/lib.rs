@@ -33,6 +33,7 @@ mod host;
 mod imports;
 mod module;
 mod options;
+mod scanner;
 mod stream;
 mod vm;
 
@@ -42,5 +43,6 @@ pub use failure::{Injected, Injection};
 pub use host::{HttpCall, HttpResponse, Log, LogLevel, Metric, PropertyWrite};
 pub use module::{LoadError, Module};
 pub use options::HostOptions;
+pub use scanner::Scanner;
 pub use stream::{Action, Stream};
 pub use vm::{Trap, Vm};

@@ -2,19 +2,26 @@
 //! masking one that is recorded. The tables there are checked here; `UPDATE_FUEL=1` writes them anew.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use meshspan_module_tests::{Cost, HttpResponse, Vm};
+use meshspan_module_tests::{Cost, HttpResponse, Scanner, Vm};
 use serde_json::{Value, json};
 
 use crate::cost::{assert_instructions, calls, fuel_file, rounded};
 use crate::world::{REQUEST, UNSAMPLED, configuration, configured_with, exchange, exchange_and_forget, request_with};
 
 const FUEL: &str = "feature_fuel.txt";
+const REGEX_FUEL: &str = "regex_fuel.txt";
+
+/// Where the crate `regex` stands as a wasm guest; `cargo xtask test` says.
+const SCANNER: &str = "MESHSPAN_REGEX_WASM";
 
 /// A name, and a cost.
 type Case = (&'static str, Cost);
+
+/// The same, and the request's query.
+type Query = (&'static str, &'static str, Cost);
 
 /// Every sampler, with what comes of a stream that it does not record.
 fn samplers() -> Vec<Case> {
@@ -83,13 +90,13 @@ fn tell(vm: &Vm) {
 }
 
 /// A recorded stream, with a query of one length that says different things to masking.
-fn masking() -> Vec<Case> {
+fn masking() -> Vec<Query> {
     let off: serde_json::Map<String, Value> = DETECTORS.iter().map(|name| ((*name).to_owned(), false.into())).collect();
     let off = json!({"detectors": off});
     let hash = json!({"detectors": {"cn_mobile_number": "hash"}, "hash_key": "a key of sixteen"});
     let pattern = json!({"patterns": [{"name": "employee", "regex": "EMP-[0-9]{6}"}]});
     let field = json!({"fields": [{"query_parameters": ["tel"]}]});
-    let case = |name, masking: &Value, query| (name, recorded(masking, query));
+    let case = |name, masking: &Value, query| (name, query, recorded(masking, query));
     vec![
         case("no detector on", &off, "tel=shop-page-a"),
         case("nothing found", &json!({}), "tel=shop-page-a"),
@@ -146,24 +153,34 @@ fn calls_of_each_sampler() {
 fn the_page_says_what_features_cost() {
     let (samplers, masking) = (samplers(), masking());
     let key = |name: &str| name.replace([' ', ','], "_");
-    let all: Vec<_> = samplers.iter().chain(&masking).map(|(name, cost)| (key(name), cost.fuel)).collect();
+    let mut all: Vec<_> = samplers.iter().map(|(name, cost)| (key(name), cost.fuel)).collect();
+    all.extend(masking.iter().map(|(name, _, cost)| (key(name), cost.fuel)));
     assert_instructions(FUEL, &all);
-    let known = fuel_file(FUEL);
+    let of_regex = |query: &str| format!("regex:{query}");
+    match std::env::var_os(SCANNER) {
+        Some(file) => {
+            let found = scanned(Path::new(&file), &masking);
+            assert_instructions(REGEX_FUEL, &found.map(|(query, fuel)| (of_regex(query), fuel)).collect::<Vec<_>>());
+        }
+        None => eprintln!("skipped: no {SCANNER}, so the crate regex is not measured; cargo xtask test builds it"),
+    }
+    let (known, known_of_regex) = (fuel_file(FUEL), fuel_file(REGEX_FUEL));
     let fuel = |name: &str| known[&key(name)];
     let mut expected = [(
         "sampler instructions",
         "| sampler | host calls | of them, into shared data | instructions | over `always_off` |\n|---|---:|---:|---:|---:|\n"
             .to_owned(),
-    ), ("masking instructions", "| the request's query | instructions | over no detector |\n|---|---:|---:|\n".to_owned())];
+    ), ("masking instructions", "| the request's query | instructions | over no detector | `RegexSet` on the query alone |\n|---|---:|---:|---:|\n".to_owned())];
     for (name, cost) in &samplers {
         let shared: u64 = cost.host_calls.iter().filter(|(call, _)| call.contains("shared_data")).map(|(_, n)| n).sum();
         let over = signed(fuel(name), fuel("always_off"));
         let _ =
             writeln!(expected[0].1, "| {name} | {} | {shared} | {} | {over} |", cost.total_host_calls(), fuel(name));
     }
-    for (name, _) in &masking {
+    for (name, query, _) in &masking {
         let over = signed(fuel(name), fuel("no detector on"));
-        let _ = writeln!(expected[1].1, "| {name} | {} | {over} |", fuel(name));
+        let regex = known_of_regex[&of_regex(query)];
+        let _ = writeln!(expected[1].1, "| {name} | {} | {over} | {regex} |", fuel(name));
     }
     let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/benchmarks.md");
     let mut text = std::fs::read_to_string(&page).unwrap();
@@ -180,6 +197,18 @@ fn the_page_says_what_features_cost() {
     if std::env::var_os("UPDATE_FUEL").is_some() {
         std::fs::write(page, text).unwrap();
     }
+}
+
+/// The instructions that the crate `regex` takes for each query once.
+fn scanned(file: &Path, masking: &[Query]) -> impl Iterator<Item = (&'static str, u64)> {
+    let mut scanner = Scanner::start(file).unwrap();
+    let finds = scanner.matches("tel=13812345678").unwrap().0;
+    assert!(finds > 0 && finds < 10, "it finds a mobile number: {finds}");
+    let queries: std::collections::BTreeSet<_> = masking.iter().map(|(_, query, _)| *query).collect();
+    queries.into_iter().map(move |query| {
+        scanner.matches(query).unwrap();
+        (query, scanner.matches(query).unwrap().1)
+    })
 }
 
 /// A difference with its sign.
