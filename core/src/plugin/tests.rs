@@ -486,6 +486,9 @@ mod metrics {
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
     use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
 
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::metrics::{AttributeSet, Instrument};
 

@@ -26,7 +26,7 @@ fn wrong() -> (Value, &'static [&'static str]) {
             "processors": [{"batch": {"schedule_delay": -1, "exporter": {"console": {}}}}],
         },
         "meter_provider": {"readers": []},
-        "distribution": {"meshspan": {"role": "sidecar", "rolle": "server"}},
+        "distribution": {"meshspan": {"role": "sidecar", "rolle": "server", "l4": {}}},
     });
     let said = &[
         "$.file_format: found \"9.9\"",
@@ -36,7 +36,8 @@ fn wrong() -> (Value, &'static [&'static str]) {
         "$.tracer_provider.sampler.trace_id_ratio_based.ratio: found 1.5, out of range",
         "$.tracer_provider.processors[0].batch.schedule_delay: found -1, out of range",
         "$.tracer_provider.processors[0].batch.exporter.console",
-        "$.meter_provider: this is understood, but not yet built",
+        "$.meter_provider.readers: ",
+        "$.distribution.meshspan.l4: this is understood, but not yet built",
         "$.distribution.meshspan.role: found \"sidecar\"; allowed: auto, server, client, gateway",
         "$.distribution.meshspan.rolle: there is no such key; did you mean \"role\"?",
     ];
