@@ -24,22 +24,22 @@ fn only(spans: &[ReceivedSpan], trace: &str) -> ReceivedSpan {
     (*span).clone()
 }
 
-/// The callee keeps what failed, and says so. Its caller, which would keep none of it, keeps just those.
+/// The far proxy keeps what failed, and says so. The near one, its caller, would keep none of it, and keeps just those.
 #[test]
 fn a_caller_keeps_what_its_callee_kept() {
     each_envoy(&[WORKERS], |envoy, _| {
         let told = json!({"traceresponse": true, "server_timing": true});
-        let callee = start(envoy, &[("callee", config(&json!({"errors": true}), &told))], |config| config);
-        let address = callee.envoy.address("callee").unwrap();
-        let caller = start(envoy, &[("caller", config(&json!({"traceresponse": true}), &told))], |config| {
-            config.add_cluster("callee", address, false).connection_managers(|_, manager| {
+        let far = start(envoy, &[("far", config(&json!({"errors": true}), &told))], |config| config);
+        let address = far.envoy.address("far").unwrap();
+        let near = start(envoy, &[("near", config(&json!({"traceresponse": true}), &told))], |config| {
+            config.add_cluster("far", address, false).connection_managers(|_, manager| {
                 let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().unwrap();
-                routes.insert(0, json!({"match": {"prefix": "/"}, "route": {"cluster": "callee"}}));
+                routes.insert(0, json!({"match": {"prefix": "/"}, "route": {"cluster": "far"}}));
             })
         });
-        let mut connection = Connection::open(caller.envoy.address("caller").unwrap()).unwrap();
+        let mut connection = Connection::open(near.envoy.address("near").unwrap()).unwrap();
         let table = [
-            ("/status/503", true, "the callee failed"),
+            ("/status/503", true, "the far one failed"),
             ("/status/200", false, "it did not"),
             ("/status/404", false, "the caller's fault"),
         ];
@@ -59,8 +59,8 @@ fn a_caller_keeps_what_its_callee_kept() {
             assert!(timings.iter().any(|(_, timing)| *timing == own), "{timings:?}");
             told.push((trace, (*span_id).to_owned(), kept));
         }
-        let (calls, _) = settled(&caller, 3);
-        let (answers, _) = settled(&callee, 3);
+        let (calls, _) = settled(&near, 3);
+        let (answers, _) = settled(&far, 3);
         assert_eq!((calls.len(), answers.len()), (1, 1));
         for (trace, span_id, _) in told.into_iter().filter(|(.., kept)| *kept) {
             let (call, answer) = (only(&calls, &trace), only(&answers, &trace));
@@ -69,7 +69,7 @@ fn a_caller_keeps_what_its_callee_kept() {
             assert_eq!(reason(&call), ("keep", "traceresponse"));
             assert_eq!(reason(&answer), ("keep", "errors"));
         }
-        assert_eq!(caller.counter("meshspan_traceresponse_malformed_total"), 0);
+        assert_eq!(near.counter("meshspan_traceresponse_malformed_total"), 0);
     });
 }
 
