@@ -107,7 +107,7 @@ pub fn passed_on<'a>(parent: &'a RemoteParent<'_>) -> OutgoingContext<'a> {
         debug: parent.decision == ParentDecision::Debug,
         random: parent.random,
         trace_state: shorten(&parent.trace_state),
-        own_trace_state_member: None,
+        own_trace_state_members: [None, None],
     }
 }
 

@@ -55,6 +55,19 @@ fn everything(detectors: &Value, inject: &str) -> Value {
     config
 }
 
+/// The same, and it measures and logs every stream in every way there is.
+fn every_signal(detectors: &Value, inject: &str) -> Value {
+    let mut config = everything(detectors, inject);
+    let exporter = json!({"otlp_grpc": {"endpoint": "http://collector:4317"}});
+    config["logger_provider"] = json!({"processors": [
+        {"batch": {"schedule_delay": 100, "max_queue_size": 20_000, "exporter": exporter}}]});
+    config["meter_provider"] = json!({"readers": [{"periodic": {"interval": 200, "exporter": exporter}}]});
+    let meshspan = &mut config["distribution"]["meshspan"];
+    meshspan["logs"] = json!({"when": "all", "json": {"lines_per_second": 100_000}, "filter_state": true});
+    meshspan["metrics"] = json!({"prometheus": {}, "service_graph": {"tracestate": true}});
+    config
+}
+
 /// Envoy with an access log for each listener in `folder`, and HTTP/2 to the service, so that trailers get there.
 fn logged(listeners: &[(&str, Value)], folder: &Path, format: &str) -> EnvoyConfig {
     let folder = folder.to_owned();
@@ -90,7 +103,7 @@ fn no_secret_leaves() {
         let (secrets, folder) = (secrets(), tempfile::tempdir().unwrap());
         let redacting = json!({"cn_mobile_number": "redact", "payment_card": "redact"});
         let listeners =
-            [("mask", everything(&json!({}), "headers")), ("redact", everything(&redacting, "filter_state"))];
+            [("mask", every_signal(&json!({}), "headers")), ("redact", every_signal(&redacting, "filter_state"))];
         let config = logged(&listeners, folder.path(), ACCESS_LOG);
         let mesh = Mesh::start_with(envoy, &options(concurrency, folder.path()), &config);
         for (listener, _) in &listeners {
@@ -103,6 +116,11 @@ fn no_secret_leaves() {
         assert_eq!(mesh.counter("meshspan_streams_total"), streams, "every request had its spans");
         assert!(mesh.counter("meshspan_spans_started_total") >= streams);
         let samples = mesh.samples();
+        for signal in ["traces", "logs", "metrics"] {
+            let exported = samples.sum("meshspan_export_exported_total", &[("signal", signal)]);
+            assert!(exported > 0, "no {signal} were exported: {:#?}", mesh.counters());
+        }
+        assert!(samples.sum("meshspan_service_graph_request_total", &[]) > 0, "nothing was measured");
         for detector in ["cn_mobile_number", "payment_card", "email", "jwt"] {
             let masked = samples.sum("meshspan_masked_total", &[("detector", detector)]);
             assert!(masked > 0, "nothing was counted for {detector}: {:#?}", mesh.counters());
@@ -110,7 +128,9 @@ fn no_secret_leaves() {
         assert_eq!(shown(&secrets, &texts), BTreeSet::new());
         for (name, text) in all_that_was_logged(mesh, folder.path()) {
             assert!(text.lines().count() > 10, "{name}: {text}");
-            assert_eq!(shown(&secrets, std::slice::from_ref(&text)), BTreeSet::new(), "{name}");
+            for line in text.lines() {
+                assert_eq!(shown(&secrets, &[line.to_owned()]), BTreeSet::new(), "{name}: {line}");
+            }
             if name == "redact.log" {
                 assert!(text.contains(" 00-4bf92f3577b34da6a3ce929d0e"), "what the filter put there is looked at");
             }
@@ -125,7 +145,7 @@ fn the_search_finds_what_is_there() {
         let off = json!({"cn_mobile_number": false, "payment_card": false, "email": false, "jwt": false,
             "aws_access_key": false, "http_credentials": false, "url_credentials": false, "cn_resident_id": false,
             "iban": false, "us_ssn": false});
-        let config = logged(&[("open", everything(&off, "headers"))], folder.path(), OPEN_ACCESS_LOG);
+        let config = logged(&[("open", every_signal(&off, "headers"))], folder.path(), OPEN_ACCESS_LOG);
         let mesh = Mesh::start_with(envoy, &options(concurrency, folder.path()), &config);
         send(&mesh, "open", &secrets, UNMASKED.0);
         send_with_trailers(&mesh, "open", &secrets, UNMASKED.1);

@@ -41,13 +41,14 @@ pub(crate) fn shown<'a>(secrets: &'a [String], texts: &[String]) -> BTreeSet<&'a
     shown
 }
 
-/// Waits until everything is exported by two exporters, and gives all that left: requests of exporters, and statistics.
+/// Waits until every span is exported by two exporters and every log record by one, and gives all that left: requests of exporters, and statistics.
 pub(crate) fn all_that_left(mesh: &Mesh) -> Vec<String> {
     let exported = wait::until(DEADLINE * 6, "the exports", || {
-        let counters = mesh.counters();
-        let counter = |name: &str| counters.get(name).copied().unwrap_or(0);
-        let started = counter("meshspan_spans_started_total");
-        (started > 0 && counter("meshspan_export_exported_total") >= started * 2).then_some(())
+        let samples = mesh.samples();
+        let exported = |signal| samples.sum("meshspan_export_exported_total", &[("signal", signal)]);
+        let (spans, streams) =
+            (samples.sum("meshspan_spans_started_total", &[]), samples.sum("meshspan_streams_total", &[]));
+        (spans > 0 && exported("traces") >= spans * 2 && exported("logs") >= streams).then_some(())
     });
     assert!(exported.is_ok(), "{:#?}", mesh.counters());
     let mut all = vec![];
