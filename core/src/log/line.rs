@@ -3,7 +3,6 @@
 use super::attributes::{Value, read_attributes};
 use super::record::LogRecord;
 use crate::config::LogLevel;
-use crate::hex::Hex;
 
 /// A line for the host's log, about a stream. It is written as it stands, without the filter's name before it, so that
 /// what follows the host's own prefix is JSON.
