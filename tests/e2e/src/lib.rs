@@ -18,6 +18,10 @@
 //! Several listeners with different configurations share one Envoy, since starting one costs a second or two.
 //! A request's path names the case: by it the head that the service got and the span are found again.
 
+mod expect;
+
+pub use expect::{Table, expect};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;

@@ -251,7 +251,7 @@ fn a_span_says_how_its_call_ended() {
 
 fn run_cases(stage: &Stage, listener: &str) -> anyhow::Result<()> {
     let mut client = stage.client(listener);
-    let mut table = Table::default();
+    let table = Table::default();
     for case in cases() {
         table.case(&format!("{} ({listener})", case.why), || {
             let trace = Trace::new();
@@ -269,7 +269,7 @@ fn run_cases(stage: &Stage, listener: &str) -> anyhow::Result<()> {
             )
         });
     }
-    table.finish()
+    table.result()
 }
 
 fn ways_to_end(config: EnvoyConfig) -> EnvoyConfig {

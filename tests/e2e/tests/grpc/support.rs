@@ -3,8 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use meshspan_e2e::{DEADLINE, Mesh, bootstrap, each_envoy, skipped, tracing};
+pub(crate) use meshspan_e2e::{Table, expect};
 use meshspan_kit::config::EnvoyConfig;
 use meshspan_kit::envoy::{EnvoyBinary, Options};
 use meshspan_kit::grpcio::{GrpcClient, GrpcServer, Grpcio, VARIABLE};
@@ -76,50 +77,6 @@ impl Trace {
         let span =
             mesh.receiver.wait_for(DEADLINE, |spans| spans.iter().find(|span| span.trace_id() == self.0).cloned());
         span.with_context(|| format!("the span of {}", self.0))
-    }
-}
-
-/// Makes sure that a span is as `expected`, which names any of `name`, `kind`, `status` and `attributes`. Of the
-/// attributes those that are named count; `null` stands for absent.
-pub(crate) fn expect(span: &ReceivedSpan, expected: &Value) -> anyhow::Result<()> {
-    let found = span.to_json();
-    let mut differences = Vec::new();
-    let mut compare = |what: &str, found: &Value, expected: &Value| {
-        if found != expected {
-            differences.push(format!("{what} is {found}, not {expected}"));
-        }
-    };
-    for (key, value) in expected.as_object().context("an expectation is an object")? {
-        match key.as_str() {
-            "attributes" => {
-                for (key, value) in value.as_object().context("attributes are an object")? {
-                    compare(key, &found["attributes"][key], value);
-                }
-            }
-            "status" => compare(key, &found["status"]["code"], value),
-            key => compare(key, &found[key], value),
-        }
-    }
-    ensure!(differences.is_empty(), "{}\n    of {found}", differences.join("\n    "));
-    Ok(())
-}
-
-/// A table of cases: each runs whether or not others fail, and all that failed are told.
-#[derive(Default)]
-pub(crate) struct Table(Vec<String>);
-
-impl Table {
-    pub(crate) fn case(&mut self, why: &str, run: impl FnOnce() -> anyhow::Result<()>) {
-        if let Err(error) = run() {
-            self.0.push(format!("- {why}: {error:#}"));
-        }
-    }
-
-    pub(crate) fn finish(self) -> anyhow::Result<()> {
-        if !self.0.is_empty() {
-            bail!("{} failed:\n{}", self.0.len(), self.0.join("\n"));
-        }
-        Ok(())
     }
 }
 

@@ -31,7 +31,7 @@ fn the_status_is_seen_where_the_translation_is_done_in_front() {
             ("Cart/Fail", "5", 200, [Some("NOT_FOUND"); 2], [None, None], "headers alone"),
             ("Direct/Get", "", 503, [Some("UNAVAILABLE"); 2], [Some("UNAVAILABLE"); 2], "the proxy's own answer"),
         ];
-        let mut table = Table::default();
+        let table = Table::default();
         for (method, message, http, statuses, errors, why) in cases {
             for form in FORMS {
                 for ((listener, _), (status, error)) in listeners.iter().zip(statuses.into_iter().zip(errors)) {
@@ -55,7 +55,7 @@ fn the_status_is_seen_where_the_translation_is_done_in_front() {
                 }
             }
         }
-        table.finish().unwrap_or_else(|error| panic!("in Envoy {}: {error:#}", envoy.version));
+        table.finish(&stage.mesh);
         stage.mesh.stop();
     });
 }

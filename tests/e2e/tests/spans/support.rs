@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use meshspan_e2e::{DEADLINE, Mesh, tracing};
+pub(crate) use meshspan_e2e::{Table, expect};
 use meshspan_kit::client::Request;
 use meshspan_kit::receiver::{ReceivedSpan, Receiver};
 use meshspan_kit::wait;
@@ -74,62 +74,6 @@ impl Caller {
 pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     u64::try_from(since.as_nanos()).unwrap()
-}
-
-/// Makes sure that a span is as `expected`, which names any of `name`, `kind`, `status` (the code's name) and
-/// `attributes`. Of the attributes those that are named count: `null` stands for absent, `{"begins": TEXT}` for any
-/// text that begins so, and `{"kind": "double"}` for any double above zero.
-pub(crate) fn expect(span: &ReceivedSpan, expected: &Value) -> anyhow::Result<()> {
-    let found = span.to_json();
-    let mut differences = Vec::new();
-    let mut compare = |what: &str, found: &Value, expected: &Value| {
-        let same = match expected {
-            Value::Object(rule) if rule.contains_key("begins") => {
-                let begins = rule["begins"].as_str().unwrap_or_default();
-                found.as_str().is_some_and(|text| text.starts_with(begins))
-            }
-            Value::Object(rule) if rule.contains_key("kind") => found.is_f64() && found.as_f64() > Some(0.0),
-            _ => found == expected,
-        };
-        if !same {
-            differences.push(format!("{what} is {found}, not {expected}"));
-        }
-    };
-    for (key, value) in expected.as_object().context("an expectation is an object")? {
-        match key.as_str() {
-            "attributes" => {
-                for (key, value) in value.as_object().context("attributes are an object")? {
-                    compare(key, &found["attributes"][key], value);
-                }
-            }
-            "status" => compare(key, &found["status"]["code"], value),
-            key => compare(key, &found[key], value),
-        }
-    }
-    ensure!(differences.is_empty(), "{}\n    of {found}", differences.join("\n    "));
-    Ok(())
-}
-
-/// A table of cases: each runs whether or not others fail, and all that failed are told.
-#[derive(Default)]
-pub(crate) struct Table {
-    failures: Mutex<Vec<String>>,
-}
-
-impl Table {
-    pub(crate) fn case(&self, why: &str, run: impl FnOnce() -> anyhow::Result<()>) {
-        if let Err(error) = run() {
-            self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(format!("- {why}: {error:#}"));
-        }
-    }
-
-    /// # Panics
-    /// When a case failed.
-    pub(crate) fn finish(self, mesh: &Mesh) {
-        let failures = self.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let version = &mesh.envoy.binary().version;
-        assert!(failures.is_empty(), "in Envoy {version}, {} failed:\n{}", failures.len(), failures.join("\n"));
-    }
 }
 
 /// Makes sure that every span that was begun has arrived at the mesh's receiver, and none of them twice.
