@@ -47,11 +47,63 @@ pub(crate) fn any_value_len(value: AnyValue<'_>) -> usize {
 
 /// Appends a `KeyValue` as field `field` of the message around it.
 pub(crate) fn put_key_value(buffer: &mut Vec<u8>, field: u32, key: &str, value: AnyValue<'_>) {
+    if put_short_key_value(buffer, field, key, value) {
+        return;
+    }
     let value_len = any_value_len(value);
     put_delimited_head(buffer, field, delimited_len(key.len()).saturating_add(delimited_len(value_len)));
     put_bytes(buffer, 1, key.as_bytes());
     put_delimited_head(buffer, 2, value_len);
     put_any_value(buffer, value);
+}
+
+/// [`put_key_value`] where every length fits one byte, as for most attributes: in few copies. Else nothing is done.
+fn put_short_key_value(buffer: &mut Vec<u8>, field: u32, key: &str, value: AnyValue<'_>) -> bool {
+    // The value as an `AnyValue` message: a head, and a text behind it.
+    let mut number = [0; 11];
+    let (head, text): (&[u8], &str) = match value {
+        AnyValue::Text(text) => match u8::try_from(text.len()) {
+            Ok(length) => (&[0x0a, length], text),
+            Err(_) => return false,
+        },
+        AnyValue::Bool(truth) => (&[0x10, u8::from(truth)], ""),
+        AnyValue::Int(value) => (write_int(&mut number, value.cast_unsigned()), ""),
+        AnyValue::Double(_) | AnyValue::Array(_) => return false,
+    };
+    let (Ok(key_len), Ok(value_len)) = (u8::try_from(key.len()), u8::try_from(head.len().saturating_add(text.len())))
+    else {
+        return false;
+    };
+    let length = key_len.saturating_add(value_len).saturating_add(4);
+    let Some(field) = u8::try_from(field).ok().filter(|field| *field < 16 && length < 0x80) else { return false };
+    buffer.reserve(usize::from(length).saturating_add(2));
+    buffer.extend_from_slice(&[field << 3 | 2, length, 0x0a, key_len]);
+    buffer.extend_from_slice(key.as_bytes());
+    buffer.extend_from_slice(&[0x12, value_len]);
+    buffer.extend_from_slice(head);
+    buffer.extend_from_slice(text.as_bytes());
+    true
+}
+
+/// `AnyValue.int_value`, key and varint, in the front of `buffer`.
+fn write_int(buffer: &mut [u8; 11], value: u64) -> &[u8] {
+    let mut rest = value;
+    let mut used: usize = 1;
+    let mut slots = buffer.iter_mut();
+    if let Some(key) = slots.next() {
+        *key = 0x18;
+    }
+    for slot in slots {
+        used = used.saturating_add(1);
+        let low = rest.to_le_bytes()[0] & 0x7f;
+        rest >>= 7;
+        if rest == 0 {
+            *slot = low;
+            break;
+        }
+        *slot = low | 0x80;
+    }
+    buffer.get(..used).unwrap_or_default()
 }
 
 /// Appends a configured attribute as a `KeyValue`.

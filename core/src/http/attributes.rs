@@ -2,6 +2,7 @@
 
 use super::address::{default_port, split, split_socket};
 use super::exchange::{Recorded, StreamEnd};
+use super::familiar::{Familiar, FamiliarTexts};
 use super::grpc;
 use super::request::{RequestHead, Tunnel};
 use crate::config::{HttpSemconv, InstrumentationConfig, RpcSemconv};
@@ -22,6 +23,7 @@ pub(super) struct SpanShape {
     response_headers: Vec<(String, String)>,
     semconv: HttpSemconv,
     rpc_semconv: RpcSemconv,
+    familiar: FamiliarTexts,
 }
 
 /// Seconds of so many nanoseconds.
@@ -46,6 +48,7 @@ impl SpanShape {
             response_headers: keyed(&config.response_captured_headers, semconv::HTTP_RESPONSE_HEADER),
             semconv: instrumentation.http_semconv,
             rpc_semconv: instrumentation.rpc_semconv,
+            familiar: FamiliarTexts::default(),
         }
     }
 
@@ -101,7 +104,7 @@ impl SpanShape {
         }
         self.put_url(head, template, masker, attributes);
         if let Some(server) = split(head.authority) {
-            put_value(attributes, masker, semconv::SERVER_ADDRESS, server.host);
+            self.familiar.put(Familiar::ServerAddress, server.host, masker, attributes);
             // A client span has to say its port; a server span leaves out one that the client left out.
             let implied = || if self.kind == SpanKind::Client { default_port(head.scheme()) } else { None };
             if let Some(port) = server.port.or_else(implied) {
@@ -112,7 +115,7 @@ impl SpanShape {
             }
         }
         if let Some(user_agent) = head.user_agent {
-            put_value(attributes, masker, semconv::USER_AGENT_ORIGINAL, user_agent);
+            self.familiar.put(Familiar::UserAgent, user_agent, masker, attributes);
         }
         for (name, key) in &self.request_headers {
             put_header(attributes, masker, name, key, head.values(name));
@@ -133,7 +136,7 @@ impl SpanShape {
         let (path, query) = head.path_and_query();
         if self.kind == SpanKind::Server {
             if !scheme.is_empty() {
-                put_value(attributes, masker, semconv::URL_SCHEME, scheme);
+                self.familiar.put(Familiar::UrlScheme, scheme, masker, attributes);
             }
             put(attributes, semconv::URL_PATH, masker.path(semconv::URL_PATH, path, template));
             if let Some(query) = query.filter(|query| !query.is_empty()) {
@@ -188,7 +191,7 @@ impl SpanShape {
         // What the host says is the protocol of the client's connection; a gateway's own may be another.
         let is_inner = self.kind == SpanKind::Client && recorded.gateway.is_some();
         if let Some(version) = end.protocol.strip_prefix(b"HTTP/").filter(|_| !is_inner) {
-            put_value(attributes, masker, semconv::NETWORK_PROTOCOL_VERSION, version);
+            self.familiar.put(Familiar::ProtocolVersion, version, masker, attributes);
             if self.is_legacy() {
                 let flavor = match version {
                     b"2" => b"2.0",
@@ -213,7 +216,7 @@ impl SpanShape {
         {
             attributes.put_count(semconv::HTTP_REQUEST_RESEND_COUNT, count.saturating_sub(1));
         }
-        put_envoy(end, masker, attributes);
+        self.put_envoy(end, masker, attributes);
         if error_type.is_some() { SpanStatus::Error } else { SpanStatus::Unset }
     }
 
@@ -259,7 +262,7 @@ impl SpanShape {
     fn put_peer(&self, end: &StreamEnd<'_>, is_grpc: bool, masker: &Masker, attributes: &mut SpanAttributes) {
         if self.kind == SpanKind::Client {
             if let Some(peer) = split_socket(end.upstream_address) {
-                put_value(attributes, masker, semconv::NETWORK_PEER_ADDRESS, peer.host);
+                self.familiar.put(Familiar::PeerAddress, peer.host, masker, attributes);
                 if let Some(port) = peer.port {
                     attributes.put_count(semconv::NETWORK_PEER_PORT, u64::from(port));
                 }
@@ -267,46 +270,47 @@ impl SpanShape {
             return;
         }
         let Some(client) = split_socket(end.source_address) else { return };
-        put_value(attributes, masker, semconv::CLIENT_ADDRESS, client.host);
+        self.familiar.put(Familiar::ClientAddress, client.host, masker, attributes);
         if self.has_legacy_peer(is_grpc) {
             put_value(attributes, masker, legacy::NET_PEER_NAME, client.host);
         }
         // An address from x-forwarded-for has port 0, and is not the peer's.
         if let Some(port) = client.port.filter(|port| *port != 0) {
             attributes.put_count(semconv::CLIENT_PORT, u64::from(port));
-            put_value(attributes, masker, semconv::NETWORK_PEER_ADDRESS, client.host);
+            self.familiar.put(Familiar::PeerAddress, client.host, masker, attributes);
             attributes.put_count(semconv::NETWORK_PEER_PORT, u64::from(port));
         }
     }
-}
 
-fn put_envoy(end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
-    if end.response_flags.is_from_cache() {
-        attributes.put(envoy::CACHE_HIT, Value::Bool(true));
-    }
-    let names: Vec<_> = end.response_flags.short_names().map(Masked::literal).collect();
-    if !names.is_empty() {
-        attributes.put(envoy::RESPONSE_FLAGS, Value::Texts(&names));
-    }
-    let texts = [
-        (envoy::RESPONSE_CODE_DETAILS, end.response_code_details),
-        (envoy::UPSTREAM_CLUSTER, end.cluster),
-        (envoy::UPSTREAM_HOST, end.upstream_address),
-        (envoy::ROUTE_NAME, end.route_name),
-    ];
-    for (key, text) in texts {
-        if !text.is_empty() {
-            put_value(attributes, masker, key, text);
+    fn put_envoy(&self, end: &StreamEnd<'_>, masker: &Masker, attributes: &mut SpanAttributes) {
+        if end.response_flags.is_from_cache() {
+            attributes.put(envoy::CACHE_HIT, Value::Bool(true));
         }
-    }
-    if let Some(count) = end.attempt_count.filter(|count| *count > 0) {
-        attributes.put_count(envoy::UPSTREAM_ATTEMPT_COUNT, count);
-    }
-    if let Some(ms) = end.first_byte_ms {
-        attributes.put(envoy::UPSTREAM_FIRST_BYTE_DURATION, Value::Double(seconds(ms.saturating_mul(1_000_000))));
-    }
-    if let Some(duration) = end.upstream_duration {
-        attributes.put(envoy::UPSTREAM_DURATION, Value::Double(seconds(duration)));
+        let names: Vec<_> = end.response_flags.short_names().map(Masked::literal).collect();
+        if !names.is_empty() {
+            attributes.put(envoy::RESPONSE_FLAGS, Value::Texts(&names));
+        }
+        let texts = [
+            (Familiar::CodeDetails, end.response_code_details),
+            (Familiar::Cluster, end.cluster),
+            (Familiar::UpstreamHost, end.upstream_address),
+            (Familiar::RouteName, end.route_name),
+        ];
+        for (attribute, text) in texts {
+            if !text.is_empty() {
+                self.familiar.put(attribute, text, masker, attributes);
+            }
+        }
+        if let Some(count) = end.attempt_count.filter(|count| *count > 0) {
+            attributes.put_count(envoy::UPSTREAM_ATTEMPT_COUNT, count);
+        }
+        if let Some(ms) = end.first_byte_ms {
+            let duration = seconds(ms.saturating_mul(1_000_000));
+            attributes.put(envoy::UPSTREAM_FIRST_BYTE_DURATION, Value::Double(duration));
+        }
+        if let Some(duration) = end.upstream_duration {
+            attributes.put(envoy::UPSTREAM_DURATION, Value::Double(seconds(duration)));
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 mod address;
 mod attributes;
 mod exchange;
+mod familiar;
 mod grpc;
 mod meter;
 mod peer;

@@ -130,9 +130,17 @@ impl ResponseFlags {
     }
 
     fn set(self) -> impl Iterator<Item = &'static Flag> {
-        FLAGS.iter().enumerate().filter_map(move |(bit, flag)| {
-            let bit = u32::try_from(bit).ok()?;
-            (self.0.checked_shr(bit)? & 1 == 1).then_some(flag)
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                // The lowest of them goes.
+                rest &= rest.wrapping_sub(1);
+                if let Some(flag) = usize::try_from(bit).ok().and_then(|bit| FLAGS.get(bit)) {
+                    return Some(flag);
+                }
+            }
+            None
         })
     }
 

@@ -28,6 +28,8 @@ pub struct MaskingCounts {
     counts: RefCell<Vec<(MaskedBy, Box<str>, u64)>>,
     /// How often there was no room for one more entry.
     uncounted: Cell<u64>,
+    /// All since the start.
+    total: Cell<u64>,
 }
 
 /// Entries at the most: fifty detectors and patterns on eighty attributes. Only mode `report` comes near.
@@ -43,6 +45,7 @@ impl Clone for MaskingCounts {
 impl MaskingCounts {
     /// One more. `key`: the attribute's, where it is to be told apart.
     pub(super) fn increment(&self, by: MaskedBy, key: &str) {
+        self.total.set(self.total.get().wrapping_add(1));
         // Nothing that counts calls anything that counts, so it is never borrowed.
         let Ok(mut counts) = self.counts.try_borrow_mut() else { return };
         if let Some((_, _, count)) = counts.iter_mut().find(|(known, of, _)| *known == by && **of == *key) {
@@ -52,6 +55,11 @@ impl MaskingCounts {
         } else {
             self.uncounted.set(self.uncounted.get().saturating_add(1));
         }
+    }
+
+    /// How many there were since the start, taken or not.
+    pub(super) const fn total(&self) -> u64 {
+        self.total.get()
     }
 
     /// Takes the number of those that there was no room for.

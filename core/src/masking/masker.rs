@@ -78,6 +78,12 @@ impl Masker {
         &self.counts
     }
 
+    /// How often anything was masked, or in mode `report` found, since the start. A text that leaves this number as it was
+    /// can be taken for harmless the next time too.
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.total()
+    }
+
     /// The name of what masked, as configuration has it.
     pub fn name_of(&self, by: MaskedBy) -> &str {
         match by {
@@ -89,12 +95,12 @@ impl Masker {
 
     /// Any text. Bytes that are not UTF-8 become U+FFFD.
     pub fn value<'a>(&self, key: &str, bytes: &'a [u8]) -> Option<Masked<'a>> {
-        self.finish(key, Ok(String::from_utf8_lossy(bytes)))
+        self.finish(key, Ok(text(bytes)))
     }
 
     /// The value of the header `name` (lower case).
     pub fn header<'a>(&self, key: &str, name: &str, value: &'a [u8]) -> Option<Masked<'a>> {
-        let text = String::from_utf8_lossy(value);
+        let text = text(value);
         let treatment = self.headers.find(name);
         if treatment.is_some() {
             self.count(MaskedBy::Field, key);
@@ -126,7 +132,7 @@ impl Masker {
 
     fn assemble(&self, key: &str, url: &Url<'_>) -> Result<String, Dropped> {
         // Each part for itself: what is before `://` is no secret of what is behind it.
-        let mut text = self.detect(key, String::from_utf8_lossy(url.scheme))?.into_owned();
+        let mut text = self.detect(key, text(url.scheme))?.into_owned();
         text.push_str("://");
         text.push_str(&self.detect(key, without_userinfo(url.authority))?);
         if let Some(path) = url.path {
@@ -166,7 +172,7 @@ impl Masker {
     }
 
     fn parameters<'a>(&self, key: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>, Dropped> {
-        query::map_values(String::from_utf8_lossy(bytes), '&', &mut |name, value| {
+        query::map_values(text(bytes), '&', &mut |name, value| {
             let name = decode_all(name);
             if let Some(instead) = self.field(key, &self.query_parameters, &name, value)? {
                 return Ok(Some(instead));
@@ -191,7 +197,7 @@ impl Masker {
     }
 
     fn segments<'a>(&self, key: &str, bytes: &'a [u8], template: Option<&str>) -> Result<Cow<'a, str>, Dropped> {
-        let text = String::from_utf8_lossy(bytes);
+        let text = text(bytes);
         let Some(template) = template.filter(|_| !self.path_parameters.is_empty()) else { return Ok(text) };
         let mut names = template.split('/').map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
         let mut masked = String::with_capacity(text.len());
@@ -292,12 +298,18 @@ pub struct Url<'a> {
 /// RFC 3986 §3.2.1: what stands before the last `@` is userinfo.
 fn without_userinfo(authority: &[u8]) -> Cow<'_, str> {
     match authority.iter().rposition(|byte| *byte == b'@') {
-        None => String::from_utf8_lossy(authority),
+        None => text(authority),
         Some(at) => {
             let host = authority.get(at..).unwrap_or_default();
             Cow::Owned(format!("{REDACTED_USERINFO}{}", String::from_utf8_lossy(host)))
         }
     }
+}
+
+/// The bytes as text; what is not UTF-8 becomes U+FFFD. Checked first and repaired then: the check reads words where the
+/// repair reads bytes.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    core::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// A name, percent-decoded until nothing is left to decode.

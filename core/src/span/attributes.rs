@@ -86,6 +86,29 @@ impl SpanAttributes {
         self.put(key, Value::Int(i64::try_from(number).unwrap_or(i64::MAX)));
     }
 
+    /// Records an attribute that was encoded before, for a span of the same limits. `false`: there may not be enough room
+    /// for it as a whole, and nothing was done.
+    pub(crate) fn put_encoded(&mut self, attribute: &EncodedAttribute) -> bool {
+        let cap = usize::try_from(self.limits.attribute_bytes).unwrap_or(usize::MAX);
+        let needed = self.bytes.len().saturating_add(attribute.0.len()).saturating_add(FRAME);
+        if self.count >= self.limits.attribute_count || needed > cap {
+            return false;
+        }
+        self.count = self.count.saturating_add(1);
+        self.bytes.extend_from_slice(&attribute.0);
+        true
+    }
+
+    /// Records a text, and keeps what that came to in `kept`, to be recorded again with
+    /// [`put_encoded`](Self::put_encoded). `false`: it was not recorded as a whole, and `kept` means nothing.
+    pub(crate) fn put_text_keeping(&mut self, key: &str, text: &Masked<'_>, kept: &mut EncodedAttribute) -> bool {
+        let (before, count, truncated) = (self.bytes.len(), self.count, self.truncated);
+        self.put_text(key, text);
+        kept.0.clear();
+        kept.0.extend_from_slice(self.bytes.get(before..).unwrap_or_default());
+        self.count > count && self.truncated == truncated
+    }
+
     /// How many were turned away.
     pub const fn dropped(&self) -> u32 {
         self.dropped
@@ -101,6 +124,10 @@ impl SpanAttributes {
         &self.bytes
     }
 }
+
+/// One attribute as it stands in a span.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EncodedAttribute(Vec<u8>);
 
 /// What an attribute's encoding takes at most beside its key and its texts.
 const FRAME: usize = 24;

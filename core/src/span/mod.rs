@@ -3,6 +3,6 @@
 mod attributes;
 mod encode;
 
-pub(crate) use attributes::cut;
+pub(crate) use attributes::{EncodedAttribute, cut};
 pub use attributes::{SpanAttributes, Value};
 pub use encode::{Span, SpanKind, SpanStatus};
