@@ -53,13 +53,14 @@ struct Row {
     elapsed: Duration,
 }
 
-const E2E: [Need; 6] = [
+const E2E: [Need; 7] = [
     Need::WasiTarget,
     Need::Envoy(envoy::NEWEST),
     Need::Envoy(envoy::OLDEST),
     Need::Backend(Backend::Collector),
     Need::Backend(Backend::Jaeger),
     Need::Grpcio,
+    Need::Monitoring,
 ];
 
 const PARTS: [Part; 11] = [
@@ -329,6 +330,7 @@ fn in_envoy(run: &Run) -> Result<Outcome> {
         command.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-kit", "--package", "meshspan-e2e"]);
         backend::tell(&mut command, run.ready.backends());
         grpcio::tell(&mut command, run.ready.grpcio());
+        monitoring::tell(&mut command, run.ready.monitoring());
         tally.add(run.counted(tell(&mut command, &run.places, std::slice::from_ref(envoy)))?);
     }
     Ok(Outcome::Tests(tally))

@@ -47,6 +47,7 @@ pub(crate) fn show(mesh: &Mesh) -> anyhow::Result<bool> {
             )],
             alertmanagers: alertmanagers.iter().map(Alertmanager::address).collect(),
             interval: "500ms".to_owned(),
+            ..PrometheusConfig::default()
         },
     )?;
     let (failing, ended) = (AtomicBool::new(false), AtomicBool::new(false));

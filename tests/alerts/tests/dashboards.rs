@@ -212,6 +212,7 @@ fn every_query_comes_to_something() -> anyhow::Result<()> {
         rules: vec![scaled_rules(Scale::REAL)?],
         alertmanagers: Vec::new(),
         interval: "1s".to_owned(),
+        ..PrometheusConfig::default()
     };
     let prometheus = Prometheus::start(&programs, &config)?;
     let mut count = 0;

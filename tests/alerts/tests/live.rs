@@ -42,6 +42,7 @@ fn requests_fail_and_somebody_is_told_once_and_once_more_when_it_is_over() -> an
             rules: vec![scaled_rules(Scale::shorter_by(SCALE))?],
             alertmanagers: alertmanagers.iter().map(Alertmanager::address).collect(),
             interval: "1s".to_owned(),
+            ..PrometheusConfig::default()
         },
     )?;
     let has = |wanted: &str, receiver: &str, slo_id: &str| {

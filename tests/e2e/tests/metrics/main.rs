@@ -5,5 +5,5 @@ mod attack;
 mod both;
 mod counts;
 mod graph;
-mod relabelled;
+mod scraped;
 mod support;

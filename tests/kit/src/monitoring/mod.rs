@@ -10,8 +10,9 @@ mod routes;
 mod source;
 mod webhook;
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
@@ -46,9 +47,29 @@ impl Programs {
     pub fn run(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let output =
             Command::new(self.path(name)).args(arguments).output().with_context(|| format!("cannot run {name}"))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let said = text(&output.stdout);
         ensure!(output.status.success(), "{name} {}:\n{said}{}", arguments.join(" "), text(&output.stderr));
         Ok(said)
     }
+
+    /// What `promtool check metrics` finds wrong with a page of series: one line for each finding.
+    ///
+    /// # Errors
+    /// When it cannot be run, or cannot read the page, with its words.
+    pub fn lint(&self, page: &str) -> anyhow::Result<Vec<String>> {
+        let mut command = Command::new(self.path("promtool"));
+        command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot run promtool")?;
+        // It reads all before it writes anything.
+        child.stdin.take().context("promtool does not read")?.write_all(page.as_bytes())?;
+        let output = child.wait_with_output()?;
+        let said = text(&output.stderr);
+        // 3: it has findings; anything else but 0: it has not come to look for any.
+        ensure!(matches!(output.status.code(), Some(0 | 3)), "promtool check metrics:\n{said}");
+        Ok(said.lines().map(str::to_owned).collect())
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

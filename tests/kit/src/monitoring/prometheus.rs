@@ -16,6 +16,8 @@ use crate::backend::free_port;
 pub struct PrometheusConfig {
     /// Who is scraped: the job, the address and the page.
     pub targets: Vec<(String, SocketAddr, String)>,
+    /// `metric_relabel_configs` of every job; null: none.
+    pub relabelling: Value,
     /// Files of rules, by their text.
     pub rules: Vec<String>,
     /// Where alerts go.
@@ -48,7 +50,14 @@ impl Prometheus {
         let scrapes: Vec<Value> = config
             .targets
             .iter()
-            .map(|(job, address, page)| json!({"job_name": job, "metrics_path": page, "static_configs": [{"targets": [address]}]}))
+            .map(|(job, address, page)| {
+                json!({
+                    "job_name": job,
+                    "metrics_path": page,
+                    "static_configs": [{"targets": [address]}],
+                    "metric_relabel_configs": config.relabelling,
+                })
+            })
             .collect();
         let file = json!({
             "global": {"scrape_interval": config.interval, "evaluation_interval": config.interval},
