@@ -179,26 +179,33 @@ fn a_configuration_that_is_pushed_under_traffic_costs_no_request_and_no_span() {
 /// A collector that never answers: the old configuration waits for it a while, gives up, and says so.
 #[test]
 fn spans_that_an_old_configuration_cannot_deliver_are_counted() {
-    let named = |service: &str| {
+    let named = |service: &str, schedule_delay_ms: u64| {
         let mut config = tracing(&["tracecontext"]);
         config["resource"]["attributes"][0]["value"] = service.into();
-        // Two requests' worth: the second waits for the first, until the flush at the end sends it.
-        config["tracer_provider"]["processors"][0]["batch"]["max_export_batch_size"] = 3.into();
+        let batch = &mut config["tracer_provider"]["processors"][0]["batch"];
+        batch["max_export_batch_size"] = 3.into();
+        batch["schedule_delay"] = schedule_delay_ms.into();
+        // The old configuration must give up by itself: a request that timed out would be sent again.
+        batch["exporter"]["otlp_grpc"]["timeout"] = 600_000.into();
         bootstrap(&[("inbound", config)])
     };
     each_envoy(&[1], |envoy, concurrency| {
         let options = Options { concurrency, listeners_by_file: true, ..Options::default() };
-        let mesh = Mesh::start_with(envoy, &options, &named("old"));
-        mesh.receiver.set_default(Behaviour::Hang);
+        // No batch leaves before it is full, however slow the machine is: two requests' worth, of which the second
+        // waits for the first, until the flush at the end sends it.
+        let mesh = Mesh::start_with(envoy, &options, &named("old", 600_000));
+        mesh.receiver.script([Behaviour::Hang]);
         for _ in 0..6 {
             mesh.exchange("inbound", &Request::get("/old"));
         }
         mesh.receiver.wait_for_requests(DEADLINE, |requests| (!requests.is_empty()).then_some(())).unwrap();
-        let update = mesh.envoy.update_listeners(&mesh.addressed(&named("new"))).unwrap();
+        let update = mesh.envoy.update_listeners(&mesh.addressed(&named("new", 100))).unwrap();
         assert_eq!(update, Update::Accepted);
-        mesh.receiver.set_default(Behaviour::Ok);
         mesh.exchange("inbound", &Request::get("/new"));
         assert_eq!(mesh.span_at("/new").service(), "new");
+        // A second of draining, five of waiting, and more on a machine that is busy.
+        let dropped = || (mesh.counter("meshspan_export_dropped_total") > 0).then_some(());
+        wait::until(3 * DEADLINE, "the old configuration to give up", dropped).unwrap();
         mesh.wait_for_counter("meshspan_export_dropped_total", 3);
         mesh.wait_for_counter("meshspan_export_exported_total", 4);
         mesh.wait_for_counter("meshspan_spans_started_total", 7);
