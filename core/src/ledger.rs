@@ -1,9 +1,10 @@
 //! What a virtual machine holds, written where others can read it, so that its items are counted when it fails.
 //!
 //! A trap takes a machine away with all that it had queued, and with it whoever could count the loss. So each plugin
-//! keeps a note in the data that the machines of a proxy share: what its exporters hold, and until when the note is good.
-//! It renews the note while it lives and takes it away when it holds nothing. A note that has run out is settled by
-//! whichever plugin finds it first: its items (spans, log records, data points) are counted as dropped.
+//! keeps a note in the data that the machines of a proxy share: what its exporters hold, the levels that it has told the
+//! host, and until when the note is good. It renews the note while it lives and takes it away when it holds nothing. A
+//! note that has run out is settled by whichever plugin finds it first: its items (spans, log records, data points) are
+//! counted as dropped, and its levels taken back.
 
 use prost::Message;
 
@@ -30,6 +31,26 @@ pub struct Held {
     pub signal: i32,
 }
 
+/// The level of a series that this machine has told the host: its part of the sum that the host shows.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Level {
+    /// The series' name, as the host has it.
+    #[prost(string, tag = "1")]
+    pub series: String,
+    /// Above 0.
+    #[prost(uint64, tag = "2")]
+    pub told: u64,
+}
+
+/// All that one machine holds for a plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// The items of each exporter.
+    pub items: Vec<Held>,
+    /// Levels of other series, those at 0 left out; [`MOST_LEVELS`] are noted.
+    pub levels: Vec<Level>,
+}
+
 /// A note, as it is shared.
 #[derive(Clone, PartialEq, Eq, Message)]
 struct Note {
@@ -41,15 +62,17 @@ struct Note {
     good_until: u64,
     #[prost(message, repeated, tag = "3")]
     held: Vec<Held>,
+    #[prost(message, repeated, tag = "4")]
+    levels: Vec<Level>,
 }
 
 /// What a look into the shared notes showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Held by machines that are gone; to be counted by the caller, and by nobody else.
-    pub lost: Vec<Held>,
+    pub lost: Holdings,
     /// What another plugin counted as lost because this one was silent for too long: it lives after all.
-    pub revived: Vec<Held>,
+    pub revived: Holdings,
 }
 
 /// One plugin's part in this.
@@ -58,7 +81,7 @@ pub struct Ledger {
     owner: u64,
     place: Option<Place>,
     /// What was written last.
-    written: Vec<Held>,
+    written: Holdings,
     /// When the notes of others were last looked at, ns.
     looked: u64,
 }
@@ -81,19 +104,23 @@ const LOOK_EVERY: u64 = 2_000_000_000;
 /// As many notes as there can be: one for each plugin on each worker, and those that failed and were not settled yet.
 const MOST_NOTES: u32 = 1_024;
 
+/// How many levels a note has room for. There are as many as methods of requests under way, for each of the few metrics
+/// that are levels.
+pub const MOST_LEVELS: usize = 64;
+
 impl Ledger {
     /// `owner` is random.
     pub fn new(owner: u64) -> Self {
-        Self { owner, place: None, written: Vec::new(), looked: 0 }
+        Self { owner, place: None, written: Holdings::default(), looked: 0 }
     }
 
     /// Writes down what is held at `now` (ns) and looks for what others left behind; `knows` says whether the caller can
-    /// count for an exporter. Meant for each tick, after the statistics of the same tick have reached the host. One that
+    /// count for an exporter; levels can be taken back by any. Meant for each tick, after the statistics of the same tick have reached the host. One that
     /// holds nothing costs next to nothing.
     pub fn keep(
         &mut self,
         now: u64,
-        held: Vec<Held>,
+        held: Holdings,
         knows: impl Fn(&Held) -> bool,
         data: &mut dyn SharedData,
     ) -> Findings {
@@ -106,8 +133,8 @@ impl Ledger {
         findings
     }
 
-    fn write(&mut self, now: u64, held: Vec<Held>, data: &mut dyn SharedData, findings: &mut Findings) {
-        let is_idle = held.iter().all(|held| held.queued == 0 && held.in_flight == 0);
+    fn write(&mut self, now: u64, held: Holdings, data: &mut dyn SharedData, findings: &mut Findings) {
+        let is_idle = held.levels.is_empty() && held.items.iter().all(|held| held.queued == 0 && held.in_flight == 0);
         let version = match self.place {
             None if is_idle => return,
             None => None,
@@ -125,7 +152,9 @@ impl Ledger {
                 own
             }
         };
-        let note = Note { owner: self.owner, good_until: now.saturating_add(GOOD_FOR), held };
+        let Holdings { items, mut levels } = held;
+        levels.truncate(MOST_LEVELS);
+        let note = Note { owner: self.owner, good_until: now.saturating_add(GOOD_FOR), held: items, levels };
         let value = if is_idle { Vec::new() } else { note.encode_to_vec() };
         match (self.place, version) {
             (Some(place), Some(version)) => {
@@ -135,7 +164,7 @@ impl Ledger {
             _ if is_idle => {}
             _ => self.place = take_place(&value, data),
         }
-        self.written = note.held;
+        self.written = Holdings { items: note.held, levels: note.levels };
     }
 
     fn owns(&self, value: &[u8]) -> bool {
@@ -147,10 +176,12 @@ impl Ledger {
             let Some((value, version)) = read(index, data) else { return };
             let Ok(note) = Note::decode(value.as_slice()) else { continue };
             let is_over = note.owner != self.owner && note.good_until < now;
-            let countable = !note.held.is_empty() && note.held.iter().all(&knows);
+            let is_something = !(note.held.is_empty() && note.levels.is_empty());
+            let countable = is_something && note.held.iter().all(&knows);
             // Who writes it settles it: of two that try, one has the wrong version.
             if is_over && countable && data.set(&key(index), &[], version) {
-                findings.lost.extend(note.held);
+                findings.lost.items.extend(note.held);
+                findings.lost.levels.extend(note.levels);
             }
         }
     }
@@ -195,21 +226,27 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn held(queued: u64) -> Vec<Held> {
-        vec![Held {
+    fn held(queued: u64) -> Holdings {
+        let items = vec![Held {
             exporter: "collector:4317".into(),
             queued,
             in_flight: 1,
             queue_bytes: queued * 700,
             ..Held::default()
-        }]
+        }];
+        Holdings { items, levels: Vec::new() }
     }
 
-    fn nothing() -> Vec<Held> {
-        vec![Held { exporter: "collector:4317".into(), ..Held::default() }]
+    fn nothing() -> Holdings {
+        Holdings { items: vec![Held { exporter: "collector:4317".into(), ..Held::default() }], levels: Vec::new() }
     }
 
-    fn keep(ledger: &mut Ledger, second: u64, held: Vec<Held>, data: &mut Store) -> Findings {
+    /// Without exporters.
+    fn told(level: u64) -> Holdings {
+        Holdings { items: Vec::new(), levels: vec![Level { series: "meshspan_active".into(), told: level }] }
+    }
+
+    fn keep(ledger: &mut Ledger, second: u64, held: Holdings, data: &mut Store) -> Findings {
         ledger.keep(second * SECOND, held, |_| true, data)
     }
 
@@ -223,10 +260,10 @@ mod tests {
         }
         let mut lost = Vec::new();
         for second in 105..130 {
-            lost.extend(keep(&mut one, second, held(5), &mut data).lost);
-            lost.extend(keep(&mut other, second, nothing(), &mut data).lost);
+            lost.extend(keep(&mut one, second, held(5), &mut data).lost.items);
+            lost.extend(keep(&mut other, second, nothing(), &mut data).lost.items);
         }
-        assert_eq!(lost, held(104), "what it wrote last");
+        assert_eq!(lost, held(104).items, "what it wrote last");
         assert_eq!(keep(&mut one, 130, nothing(), &mut data), Findings::default());
         let left = data.values.values().filter(|(value, _)| !value.is_empty()).count();
         assert_eq!(left, 0, "who holds nothing leaves nothing");
@@ -261,7 +298,7 @@ mod tests {
         let (mut one, mut other) = (Ledger::new(1), Ledger::new(2));
         keep(&mut one, 100, held(1), &mut data);
         // The other saw the place free before the first wrote.
-        let note = Note { owner: 2, good_until: 110 * SECOND, held: held(2) };
+        let note = Note { owner: 2, good_until: 110 * SECOND, held: held(2).items, levels: Vec::new() };
         data.set(&key(0), &note.encode_to_vec(), 0);
         other.place = Some(Place { index: 0, is_certain: false });
         for second in 101..104 {
@@ -286,6 +323,42 @@ mod tests {
         data.set(&key(1), b"\xff\xff", 0);
         assert_eq!(keep(&mut other, 300, nothing(), &mut data).lost, held(1));
         assert_eq!(data.values[&key(1)].0, b"\xff\xff");
+    }
+
+    #[test]
+    fn the_levels_of_a_failed_machine_are_found_once_by_anybody() {
+        let mut data = Store::default();
+        let (mut failing, mut one, mut other) = (Ledger::new(1), Ledger::new(2), Ledger::new(3));
+        let nobody = |ledger: &mut Ledger, second: u64, held, data: &mut Store| {
+            ledger.keep(second * SECOND, held, |_| false, data)
+        };
+        for second in 100..105 {
+            assert_eq!(nobody(&mut failing, second, told(second), &mut data), Findings::default());
+        }
+        let mut lost = Vec::new();
+        for second in 105..130 {
+            lost.extend(nobody(&mut one, second, Holdings::default(), &mut data).lost.levels);
+            lost.extend(nobody(&mut other, second, told(7), &mut data).lost.levels);
+        }
+        assert_eq!(lost, told(104).levels, "what it wrote last");
+        assert_eq!(nobody(&mut failing, 130, told(104), &mut data).revived, told(104), "one that lives is told");
+        // Who ends well has told the host 0, and leaves no note.
+        nobody(&mut failing, 131, Holdings::default(), &mut data);
+        nobody(&mut other, 131, Holdings::default(), &mut data);
+        assert_eq!(nobody(&mut one, 200, Holdings::default(), &mut data), Findings::default());
+    }
+
+    #[test]
+    fn a_note_stays_small() {
+        let mut data = Store::default();
+        let level = |number| Level { series: format!("meshspan_{number:0500}"), told: 1 };
+        let held = Holdings { items: Vec::new(), levels: (0..10_000).map(level).collect() };
+        for second in 100..103 {
+            assert_eq!(keep(&mut Ledger::new(1), second, held.clone(), &mut data), Findings::default());
+        }
+        assert!(data.values.values().all(|(value, _)| value.len() <= LONGEST_NOTE));
+        let lost = keep(&mut Ledger::new(2), 200, nothing(), &mut data).lost;
+        assert!(lost.levels.len() >= MOST_LEVELS, "{}", lost.levels.len());
     }
 
     #[test]

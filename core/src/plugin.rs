@@ -13,18 +13,18 @@ use crate::http::{
     Exchange, Finished, HeadNeeds, HttpMeter, HttpTracer, OutcomeNeeds, RequestHead, ResponseHead, ResponseNeeds,
     StreamEnd, TrafficDirection,
 };
-use crate::ledger::{Findings, Held, Ledger};
+use crate::ledger::{Findings, Held, Holdings, Ledger};
 use crate::log::{LineAllowance, Logger, StreamLine};
 use crate::log_line::{LogDraft, LogLine};
 use crate::masking::{Masker, MaskingStats};
-use crate::metrics::{MeterProvider, MetricStore, Outlets, RequestStats};
+use crate::metrics::{Flushed, MeterProvider, MetricStore, Outlets, RequestStats};
 use crate::otlp::Envelope;
 use crate::resource::{self, NodeFacts};
 use crate::sampling::{RemoteError, SamplingRequest};
 use crate::semconv;
 use crate::shared_data::{Alone, SharedData};
 use crate::signal::Signal;
-use crate::stats::StatsHost;
+use crate::stats::{Series, StatKind, StatsHost};
 use crate::trace::{IdGenerator, flags};
 
 /// A request that [`Plugin::poll`] gave, and the processor whose it is.
@@ -57,6 +57,8 @@ pub struct Plugin {
     log_level: LogLevel,
     tick_period_ms: u32,
     ledger: Ledger,
+    /// Levels of machines that failed, to be taken out of the host's sums.
+    left_behind: Vec<Series>,
     /// Whether every stream's ids become filter state.
     filter_state: bool,
     /// Limits of log records; `None` where none is exported.
@@ -136,6 +138,7 @@ impl Plugin {
             log_level: config.log_level,
             tick_period_ms: shortest.unwrap_or(TICK_MS.1).clamp(TICK_MS.0, TICK_MS.1),
             ledger: Ledger::new(seed.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))),
+            left_behind: Vec::new(),
             filter_state,
             record_limits,
             lines: config.meshspan.logs.and_then(|logs| logs.json_lines_per_second).map(LineAllowance::new),
@@ -446,7 +449,9 @@ impl Plugin {
         }
         self.counters.add(Counter::MaskingUncounted, self.masker.counts().take_uncounted());
         let masking = self.masking.flush(&self.masker, host);
-        let measured = self.flush_request_stats(host);
+        let measured = self.request_stats.as_mut().map(|stats| stats.flush(host)).unwrap_or_default();
+        let measured = self.count_flushed(measured);
+        self.left_behind.retain_mut(|level| !level.flush(host));
         self.processors.iter_mut().fold(masking.saturating_add(measured), |refused, processor| {
             refused.saturating_add(processor.flush_stats(host))
         })
@@ -462,33 +467,46 @@ impl Plugin {
         self.request_stats.as_ref().is_some_and(RequestStats::is_full)
     }
 
-    /// Tells the host what was measured since the last time. How many series it refused.
-    pub fn flush_request_stats(&mut self, host: &mut impl StatsHost) -> usize {
-        let Some(stats) = &mut self.request_stats else { return 0 };
-        let flushed = stats.flush(host);
+    /// Tells the host the values that fill the room there is for them, between two ticks. How many series it refused.
+    pub fn flush_values(&mut self, host: &mut impl StatsHost) -> usize {
+        let flushed = self.request_stats.as_mut().map(|stats| stats.flush_values(host)).unwrap_or_default();
+        self.count_flushed(flushed)
+    }
+
+    fn count_flushed(&mut self, flushed: Flushed) -> usize {
         self.counters.add(Counter::MetricsOverflowed, flushed.overflowed);
         self.counters.add(Counter::MetricsValuesLost, flushed.lost);
         flushed.refused
     }
 
-    /// Notes in the proxy's shared data what the exporters hold, and counts what machines that failed have left behind.
+    /// Notes in the proxy's shared data what the exporters hold, counts what machines that failed have left
+    /// behind, and takes their levels back at the next [`flush_stats`](Self::flush_stats).
     /// For each tick at `now` (ns), after [`flush_stats`](Self::flush_stats).
     pub fn keep_ledger(&mut self, now: u64, data: &mut dyn SharedData) {
         let processors = &mut self.processors;
-        let held = processors.iter().map(BatchProcessor::levels).collect();
+        let items = processors.iter().map(BatchProcessor::levels).collect();
+        let levels = self.request_stats.as_ref().map(|stats| stats.levels().collect()).unwrap_or_default();
         let knows = |held: &Held| processors.iter().any(|processor| processor.stats().is_of(held));
-        let Findings { lost, revived } = self.ledger.keep(now, held, knows, data);
+        let Findings { lost, revived } = self.ledger.keep(now, Holdings { items, levels }, knows, data);
         for processor in processors {
-            for held in &lost {
+            for held in &lost.items {
                 if processor.stats().is_of(held) {
                     processor.count_lost(held);
                 }
             }
-            for held in &revived {
+            for held in &revived.items {
                 if processor.stats().is_of(held) {
                     processor.count_revived(held);
                 }
             }
+        }
+        self.left_behind.extend(lost.levels.into_iter().map(|level| {
+            let mut series = Series::new(StatKind::SummedGauge, level.series);
+            series.take_over(level.told);
+            series
+        }));
+        if let Some(stats) = &mut self.request_stats {
+            stats.tell_again(&revived.levels);
         }
     }
 

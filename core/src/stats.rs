@@ -39,7 +39,8 @@ pub trait StatsHost {
 pub struct Stat {
     kind: StatKind,
     value: u64,
-    told: u64,
+    /// Below 0 while what others took back of it stands to be told again.
+    told: i64,
     /// Whether [`value`](Self::value) of a [`StatKind::LastGauge`] was set since it was told.
     is_fresh: bool,
     /// Values of a histogram that were not told.
@@ -95,6 +96,21 @@ impl Stat {
         self.value
     }
 
+    /// How much of the host's sum is from here.
+    pub fn told(&self) -> u64 {
+        u64::try_from(self.told).unwrap_or(0)
+    }
+
+    /// So much of the sum that the host has is nobody's any more: the next flush takes it away.
+    pub fn take_over(&mut self, level: u64) {
+        self.told = self.told.saturating_add_unsigned(level);
+    }
+
+    /// So much of what the host was told has been taken away by another: the next flush tells it again.
+    pub fn tell_again(&mut self, level: u64) {
+        self.told = self.told.saturating_sub_unsigned(level);
+    }
+
     /// Tells the host what it does not know yet. The first time, the series is defined there under `name`, so that it
     /// can be read as 0. `false` when the host refused something, which is told again the next time.
     pub fn flush(&mut self, host: &mut impl StatsHost, name: impl FnOnce() -> String) -> bool {
@@ -107,7 +123,7 @@ impl Stat {
                 if change != 0 && !host.tell(id, StatChange::Add(change)) {
                     return false;
                 }
-                self.told = self.told.saturating_add_signed(change);
+                self.told = self.told.saturating_add(change);
             }
             StatKind::LastGauge => {
                 if self.is_fresh && !host.tell(id, StatChange::Record(self.value)) {
@@ -161,14 +177,14 @@ impl Series {
         self.stat.take_lost()
     }
 
-    /// So much of the sum that the host has is nobody's any more: the next flush takes it away.
+    /// As [`Stat::take_over`].
     pub fn take_over(&mut self, level: u64) {
-        self.stat.told = self.stat.told.saturating_add(level);
+        self.stat.take_over(level);
     }
 
-    /// So much of what the host was told has been taken away by another: the next flush tells it again.
+    /// As [`Stat::tell_again`].
     pub fn tell_again(&mut self, level: u64) {
-        self.stat.told = self.stat.told.saturating_sub(level);
+        self.stat.tell_again(level);
     }
 
     /// What it stands at.
@@ -285,6 +301,10 @@ mod tests {
         assert_eq!(told(&mut level), [StatChange::Add(-3)]);
         level.tell_again(5);
         assert_eq!(told(&mut level), [StatChange::Add(5)]);
+        level.set(0);
+        told(&mut level);
+        level.tell_again(5);
+        assert_eq!(told(&mut level), [StatChange::Add(5)], "taken away by another after it had gone down");
     }
 
     #[test]

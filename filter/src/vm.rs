@@ -347,7 +347,7 @@ impl Root {
             host::log(level_of(level), &json);
         }
         if plugin.has_full_stats() {
-            let refused = plugin.flush_request_stats(&mut HostStats);
+            let refused = plugin.flush_values(&mut HostStats);
             plugin.counters.add(Counter::HostCallsFailed, u64::try_from(refused).unwrap_or(u64::MAX));
         }
         wakeup
@@ -474,7 +474,7 @@ impl Root {
         self.export();
         let idle = self.plugin.as_ref().is_none_or(Plugin::is_idle);
         if idle {
-            self.flush_counters();
+            self.settle_up();
             return true;
         }
         self.going = Some(SHUTDOWN_TICKS);
@@ -501,8 +501,14 @@ impl Root {
             plugin.abandon();
         }
         self.in_flight.clear();
+        self.settle_up();
+    }
+
+    /// Tells all that was counted, takes the note away, and tells what that look at the notes has shown.
+    fn settle_up(&mut self) {
         self.flush_counters();
         self.keep_ledger();
+        self.flush_counters();
     }
 
     /// Notes for the other machines what this one holds.

@@ -9,6 +9,7 @@
 use super::attributes::{OwnedAttributes, Value};
 use super::{AttributeSet, Instrument, InstrumentKind, SeriesTable};
 use crate::config::PrometheusConfig;
+use crate::ledger::Level;
 use crate::stats::{self, Stat, StatKind, StatsHost};
 
 /// The label that says whose request it was: the value of the resource's `service.name`.
@@ -102,11 +103,22 @@ impl RequestStats {
         self.waiting >= FULL
     }
 
-    /// Tells the host what it does not know yet.
+    /// Tells the host what it does not know yet. For each tick.
     pub fn flush(&mut self, host: &mut impl StatsHost) -> Flushed {
+        self.flush_kinds(host, |_| true)
+    }
+
+    /// Tells the host the values of histograms, which cannot wait for the tick when there are many. Levels must wait:
+    /// what the host knows of them is [noted](Self::levels) at ticks, for the case that this machine fails.
+    pub fn flush_values(&mut self, host: &mut impl StatsHost) -> Flushed {
+        self.flush_kinds(host, |kind| kind == StatKind::Histogram)
+    }
+
+    fn flush_kinds(&mut self, host: &mut impl StatsHost, is_due: impl Fn(StatKind) -> bool) -> Flushed {
         let mut flushed = Flushed::default();
         let service = &self.service;
-        for family in self.families.iter_mut().flatten().filter(|family| family.is_fresh) {
+        let due = |family: &&mut Family| family.is_fresh && is_due(family.kind);
+        for family in self.families.iter_mut().flatten().filter(due) {
             let mut refused = 0_usize;
             for (attributes, stat) in family.series.iter_mut() {
                 let told = stat.flush(host, || series_name(family.name, service, attributes));
@@ -121,6 +133,32 @@ impl RequestStats {
         }
         self.waiting = 0;
         flushed
+    }
+
+    /// The levels that the host was told and that are not 0.
+    pub fn levels(&self) -> impl Iterator<Item = Level> {
+        let levels = self.families.iter().flatten().filter(|family| family.kind == StatKind::SummedGauge);
+        levels.flat_map(|family| {
+            let told = family.series.iter().filter(|(_, stat)| stat.told() > 0);
+            told.map(|(attributes, stat)| Level {
+                series: series_name(family.name, &self.service, attributes),
+                told: stat.told(),
+            })
+        })
+    }
+
+    /// Another took these levels out of the host's sums: the next flush tells them again.
+    pub fn tell_again(&mut self, levels: &[Level]) {
+        let service = &self.service;
+        for family in self.families.iter_mut().flatten().filter(|family| family.kind == StatKind::SummedGauge) {
+            for (attributes, stat) in family.series.iter_mut() {
+                let name = series_name(family.name, service, attributes);
+                for level in levels.iter().filter(|level| level.series == name) {
+                    stat.tell_again(level.told);
+                    family.is_fresh = true;
+                }
+            }
+        }
     }
 }
 

@@ -51,6 +51,12 @@ impl<T> SeriesTable<T> {
         series.chain(self.overflow.iter_mut().map(|value| (None, value)))
     }
 
+    /// As [`iter_mut`](Self::iter_mut), to look at.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<&OwnedAttributes>, &T)> {
+        let series = self.series.iter().map(|series| (Some(&series.attributes), &series.value));
+        series.chain(self.overflow.iter().map(|value| (None, value)))
+    }
+
     /// How many series there are, the overflow's with them.
     pub fn len(&self) -> usize {
         self.series.len().saturating_add(usize::from(self.overflow.is_some()))

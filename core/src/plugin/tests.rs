@@ -1,5 +1,7 @@
 //! A plugin as its host drives it.
 
+mod levels;
+
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
