@@ -2,9 +2,11 @@
 //! has to hold is that no more fails than that policy says, and that no counter claims more than arrived.
 
 use anyhow::{Context, ensure};
-use meshspan_e2e::DEADLINE;
-use meshspan_kit::envoy::Envoy;
+use meshspan_e2e::{DEADLINE, Mesh, bootstrap, each_envoy, tracing};
+use meshspan_kit::client::{Connection, Request};
+use meshspan_kit::envoy::{Envoy, Options};
 use meshspan_kit::wait;
+use serde_json::json;
 
 use crate::books::Books;
 use crate::fuse::failing_module;
@@ -102,5 +104,47 @@ fn is_left_out() {
         ensure!(traps <= u64::from(WORKERS), "{traps} traps on {WORKERS} workers");
         // The request that met the trap, and any beside it on the same worker.
         Ok(traps..=under_way(traps))
+    });
+}
+
+/// A metric of requests under way is a sum over the machines: what the failed one had added, nobody else can take away.
+#[test]
+fn leaves_no_active_requests() {
+    each_envoy(&[1], |envoy, concurrency| {
+        let folder = tempfile::tempdir().unwrap();
+        let module = failing_module(folder.path(), 10).unwrap();
+        let mut config = tracing(&[]);
+        config["distribution"] = json!({"meshspan": {"metrics": {"prometheus": {}}}});
+        let config = bootstrap(&[("in", config)]).wasm_module(&module).connection_managers(|_, manager| {
+            manager["http_filters"][0]["typed_config"]["config"]["failure_policy"] = "FAIL_RELOAD".into();
+        });
+        let mesh = Mesh::start_with(envoy, &Options { concurrency, ..Options::default() }, &config);
+        let address = mesh.envoy.address("in").unwrap();
+        let active = || mesh.samples().sum("meshspan_http_server_active_requests", &[]);
+        let begin = || {
+            let mut connection = Connection::open(address).unwrap();
+            connection.write(&Request::get("/slow?ms=600000").bytes()).unwrap();
+            connection
+        };
+        let held = [begin(), begin(), begin()];
+        wait::until(DEADLINE, "three active requests", || (active() == 3).then_some(())).unwrap();
+        let failed = || mesh.envoy.log().contains("Uncaught RuntimeError: unreachable").then_some(());
+        wait::until(DEADLINE, "the machine to fail", || {
+            let _ = Request::get("/once").send(address);
+            failed()
+        })
+        .unwrap();
+        // Another machine takes its place, with a request under way: the fourth, or the only one, if the failed machine's
+        // have been taken back meanwhile.
+        let _begun = wait::until(SETTLED, "a machine to take its place", || {
+            let connection = begin();
+            let told = wait::until(DEADLINE / 5, "the request", || matches!(active(), 1 | 4).then_some(()));
+            told.ok().map(|()| connection)
+        })
+        .unwrap();
+        drop(held);
+        wait::until(SETTLED, "the failed machine's requests to be taken back", || (active() == 1).then_some(()))
+            .unwrap();
+        mesh.envoy.stop().unwrap();
     });
 }
