@@ -105,19 +105,19 @@ impl RequestStats {
 
     /// Tells the host what it does not know yet. For each tick.
     pub fn flush(&mut self, host: &mut impl StatsHost) -> Flushed {
-        self.flush_kinds(host, |_| true)
+        self.flush_some(host, true)
     }
 
     /// Tells the host the values of histograms, which cannot wait for the tick when there are many. Levels must wait:
     /// what the host knows of them is [noted](Self::levels) at ticks, for the case that this machine fails.
     pub fn flush_values(&mut self, host: &mut impl StatsHost) -> Flushed {
-        self.flush_kinds(host, |kind| kind == StatKind::Histogram)
+        self.flush_some(host, false)
     }
 
-    fn flush_kinds(&mut self, host: &mut impl StatsHost, is_due: impl Fn(StatKind) -> bool) -> Flushed {
+    fn flush_some(&mut self, host: &mut impl StatsHost, is_tick: bool) -> Flushed {
         let mut flushed = Flushed::default();
         let service = &self.service;
-        let due = |family: &&mut Family| family.is_fresh && is_due(family.kind);
+        let due = |family: &&mut Family| family.is_fresh && (is_tick || family.kind == StatKind::Histogram);
         for family in self.families.iter_mut().flatten().filter(due) {
             let mut refused = 0_usize;
             for (attributes, stat) in family.series.iter_mut() {
