@@ -485,7 +485,7 @@ impl Plugin {
     pub fn keep_ledger(&mut self, now: u64, data: &mut dyn SharedData) {
         let processors = &mut self.processors;
         let items = processors.iter().map(BatchProcessor::levels).collect();
-        let levels = self.request_stats.as_ref().map(|stats| stats.levels().collect()).unwrap_or_default();
+        let levels = self.request_stats.as_ref().map(RequestStats::levels).unwrap_or_default();
         let knows = |held: &Held| processors.iter().any(|processor| processor.stats().is_of(held));
         let Findings { lost, revived } = self.ledger.keep(now, Holdings { items, levels }, knows, data);
         for processor in processors {

@@ -136,15 +136,14 @@ impl RequestStats {
     }
 
     /// The levels that the host was told and that are not 0.
-    pub fn levels(&self) -> impl Iterator<Item = Level> {
-        let levels = self.families.iter().flatten().filter(|family| family.kind == StatKind::SummedGauge);
-        levels.flat_map(|family| {
-            let told = family.series.iter().filter(|(_, stat)| stat.told() > 0);
-            told.map(|(attributes, stat)| Level {
-                series: series_name(family.name, &self.service, attributes),
-                told: stat.told(),
-            })
-        })
+    pub fn levels(&self) -> Vec<Level> {
+        let mut levels = Vec::new();
+        for family in self.families.iter().flatten().filter(|family| family.kind == StatKind::SummedGauge) {
+            for (attributes, stat) in family.series.iter().filter(|(_, stat)| stat.told() > 0) {
+                levels.push(Level { series: series_name(family.name, &self.service, attributes), told: stat.told() });
+            }
+        }
+        levels
     }
 
     /// Another took these levels out of the host's sums: the next flush tells them again.
