@@ -21,7 +21,7 @@ pub(crate) const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
 /// Full: `package.Service/Method`.
 pub(crate) const RPC_METHOD: &str = "rpc.method";
 pub(crate) const RPC_METHOD_ORIGINAL: &str = "rpc.method_original";
-/// The status by its name. (From the conventions 1.45 on `rpc.status_code`.)
+/// The status by its name. (In the conventions after 1.44 `rpc.status_code`.)
 pub(crate) const RPC_RESPONSE_STATUS_CODE: &str = "rpc.response.status_code";
 /// No attribute of the newest conventions, where `rpc.method` has it as well; what many queries group by.
 pub(crate) const RPC_SERVICE: &str = "rpc.service";
