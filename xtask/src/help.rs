@@ -46,8 +46,8 @@ ENVIRONMENT
     ENVOY_BIN             use this Envoy and no other
     MESHSPAN_HOME         the folder for what is fetched (default: .meshspan in the checkout)
     MESHSPAN_TOOLCHAIN    auto (default), rustup or debian: where the wasm targets come from
-    MESHSPAN_COLLECTOR, MESHSPAN_JAEGER
-                          use this Collector, this Jaeger, instead of building one with Go
+    MESHSPAN_COLLECTOR, MESHSPAN_JAEGER, MESHSPAN_GHZ
+                          use this Collector, this Jaeger, this ghz, instead of building one with Go
     MESHSPAN_GRPCIO       use the grpcio in this folder, instead of installing one
     MESHSPAN_MONITORING   a folder with prometheus, promtool, alertmanager and amtool, instead of Debian's
     MESHSPAN_WRITE_DOCS   1 has `test` write what the faults in Envoy came to into docs/reliability.md
@@ -55,8 +55,8 @@ ENVIRONMENT
 The programs that the commands start are told by environment:
     MESHSPAN_WASM         the module's path
     MESHSPAN_ENVOY_BINS   Envoys as VERSION=PATH, separated by commas
-    MESHSPAN_COLLECTOR, MESHSPAN_JAEGER
-                          the backends' paths, where there are any
+    MESHSPAN_COLLECTOR, MESHSPAN_JAEGER, MESHSPAN_GHZ
+                          the paths of these programs, where there are any
     MESHSPAN_GRPCIO       the folder of grpcio, where there is one
     MESHSPAN_MONITORING   the folder with Prometheus and Alertmanager, where there is one
     MESHSPAN_LONG         1 for `test --long`

@@ -4,11 +4,11 @@
 //! first (see [`setup`]), into the project's own folder. It stays light on purpose: both commands of the
 //! README begin with compiling it.
 
-mod backend;
 mod build;
 mod dist;
 mod envoy;
 mod fuzz;
+mod go_program;
 mod grpcio;
 mod help;
 mod link;

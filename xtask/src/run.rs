@@ -1,8 +1,8 @@
 //! `cargo xtask demo` and `cargo xtask bench`: what they need, then the programs themselves.
 
-use crate::backend::{self, Backend};
 use crate::build::build;
 use crate::envoy::{self, Envoy};
+use crate::go_program::{self, GoProgram};
 use crate::monitoring;
 use crate::places::{Places, cargo};
 use crate::process::run_open;
@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 pub(crate) fn demo(arguments: Vec<String>) -> Result<ExitCode> {
     let mut needs = vec![Need::WasiTarget, Need::Envoy(envoy::NEWEST)];
     if asks_for_jaeger(&arguments) {
-        needs.push(Need::Backend(Backend::Jaeger));
+        needs.push(Need::GoProgram(GoProgram::Jaeger));
     }
     if arguments.iter().any(|argument| argument == "--alerts") {
         needs.push(Need::Monitoring);
@@ -63,7 +63,7 @@ fn run(package: &str, profile: &[&str], needs: &[Need], arguments: Vec<String>) 
         let ready = setup(&places, needs)?;
         build(&places, ready.toolchain()?, false)?;
         tell(&mut program, &places, ready.envoys());
-        backend::tell(&mut program, ready.backends());
+        go_program::tell(&mut program, ready.go_programs());
         monitoring::tell(&mut program, ready.monitoring());
     }
     let status = run_open(&mut program)?;

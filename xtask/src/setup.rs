@@ -3,8 +3,8 @@
 //! Everything lands in the project's own folder (`.meshspan`), whole or not at all, and stays: a second run
 //! finds it there and needs no network.
 
-use crate::backend::Backend;
 use crate::envoy::{self, Envoy};
+use crate::go_program::GoProgram;
 use crate::grpcio;
 use crate::monitoring;
 use crate::options::Options;
@@ -25,8 +25,8 @@ pub(crate) enum Need {
     AllTargets,
     /// An Envoy of this version, or the one that `ENVOY_BIN` names.
     Envoy(&'static str),
-    /// A real backend, where this machine can have it; a machine that cannot goes without.
-    Backend(Backend),
+    /// A program of Go, where this machine can have it; a machine that cannot goes without.
+    GoProgram(GoProgram),
     /// The gRPC library of Python, where this machine can have it.
     Grpcio,
     /// Prometheus and Alertmanager, where this machine can have them.
@@ -36,13 +36,14 @@ pub(crate) enum Need {
 }
 
 /// All there is to need.
-pub(crate) const EVERYTHING: [Need; 8] = [
+pub(crate) const EVERYTHING: [Need; 9] = [
     Need::AllTargets,
     Need::Envoy(envoy::NEWEST),
     Need::Envoy(envoy::OLDEST),
     Need::TestRunner,
-    Need::Backend(Backend::Collector),
-    Need::Backend(Backend::Jaeger),
+    Need::GoProgram(GoProgram::Collector),
+    Need::GoProgram(GoProgram::Jaeger),
+    Need::GoProgram(GoProgram::Ghz),
     Need::Grpcio,
     Need::Monitoring,
 ];
@@ -52,7 +53,7 @@ pub(crate) const EVERYTHING: [Need; 8] = [
 pub(crate) struct Ready {
     toolchain: Option<WasmToolchain>,
     envoys: Vec<Envoy>,
-    backends: Vec<(Backend, PathBuf)>,
+    go_programs: Vec<(GoProgram, PathBuf)>,
     grpcio: Option<PathBuf>,
     monitoring: Option<PathBuf>,
     test_runner: Option<TestRunner>,
@@ -69,9 +70,9 @@ impl Ready {
         &self.envoys
     }
 
-    /// The backends that this machine can have.
-    pub(crate) fn backends(&self) -> &[(Backend, PathBuf)] {
-        &self.backends
+    /// The programs of Go that this machine can have.
+    pub(crate) fn go_programs(&self) -> &[(GoProgram, PathBuf)] {
+        &self.go_programs
     }
 
     /// The folder of grpcio, where this machine can have it.
@@ -165,9 +166,9 @@ fn meet(places: &Places, need: Need, steps: &mut Steps, ready: &mut Ready) -> Re
                 ready.envoys.push(found);
             }
         }
-        Need::Backend(backend) => {
-            let found = steps.run(backend.name(), |step| backend.get(places, step))?;
-            ready.backends.extend(found.map(|binary| (backend, binary)));
+        Need::GoProgram(program) => {
+            let found = steps.run(program.name(), |step| program.get(places, step))?;
+            ready.go_programs.extend(found.map(|binary| (program, binary)));
         }
         Need::Grpcio => ready.grpcio = steps.run("grpcio", |step| grpcio::get(places, step))?,
         Need::Monitoring => {

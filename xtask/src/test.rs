@@ -1,9 +1,9 @@
 //! `cargo xtask test`: everything that has a test, part by part, counted.
 
-use crate::backend::{self, Backend};
 use crate::build::{build, build_regex};
 use crate::envoy;
 use crate::fuzz;
+use crate::go_program::{self, GoProgram};
 use crate::grpcio;
 use crate::monitoring;
 use crate::options::{Options, did_you_mean};
@@ -53,12 +53,13 @@ struct Row {
     elapsed: Duration,
 }
 
-const E2E: [Need; 7] = [
+const E2E: [Need; 8] = [
     Need::WasiTarget,
     Need::Envoy(envoy::NEWEST),
     Need::Envoy(envoy::OLDEST),
-    Need::Backend(Backend::Collector),
-    Need::Backend(Backend::Jaeger),
+    Need::GoProgram(GoProgram::Collector),
+    Need::GoProgram(GoProgram::Jaeger),
+    Need::GoProgram(GoProgram::Ghz),
     Need::Grpcio,
     Need::Monitoring,
 ];
@@ -328,7 +329,7 @@ fn in_envoy(run: &Run) -> Result<Outcome> {
         println!("in Envoy {}", envoy.version);
         let mut command = run.cargo();
         command.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-kit", "--package", "meshspan-e2e"]);
-        backend::tell(&mut command, run.ready.backends());
+        go_program::tell(&mut command, run.ready.go_programs());
         grpcio::tell(&mut command, run.ready.grpcio());
         monitoring::tell(&mut command, run.ready.monitoring());
         tally.add(run.counted(tell(&mut command, &run.places, std::slice::from_ref(envoy)))?);

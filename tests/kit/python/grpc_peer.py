@@ -3,7 +3,8 @@
     grpc_peer.py server            prints its port, and serves until its standard input closes
     grpc_peer.py client HOST:PORT  makes a call for each line of its standard input, a JSON object, and prints how it ended
 
-Messages are plain bytes, so nothing has to be generated. The service is shop.Cart.
+Messages are plain bytes, so nothing has to be generated. The service is shop.Cart. Beside it stands shop.Load of
+load.proto, for load generators that want messages of protobuf.
 """
 
 import json
@@ -68,6 +69,13 @@ def chat(requests, context):
     yield from requests
 
 
+def end(request, context):
+    """Ends with the status in the message's one field, `int32 status = 1`: absent, or its key and one byte."""
+    if request:
+        context.abort(status_of(request[1]), "as asked")
+    return b""
+
+
 def status_of(request):
     number = int(request)
     return next(code for code in grpc.StatusCode if code.value[0] == number)
@@ -84,10 +92,14 @@ METHODS = {
     "Chat": grpc.stream_stream_rpc_method_handler(chat),
 }
 
+LOAD = {"End": grpc.unary_unary_rpc_method_handler(end)}
+
 
 def serve():
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=32))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Cart", METHODS),))
+    services = {"shop.Cart": METHODS, "shop.Load": LOAD}
+    handlers = (grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
+    server.add_generic_rpc_handlers(tuple(handlers))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)

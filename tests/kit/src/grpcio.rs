@@ -12,6 +12,8 @@
 //! | `Watch` | server streaming | so many messages; with a number below 0 without an end |
 //! | `Hold` | server streaming | a message, and then nothing until the caller is gone |
 //! | `Chat` | bidirectional | sends each message back |
+//!
+//! Beside it the server has `shop.Load`, for [load generators](crate::ghz).
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;

@@ -35,6 +35,7 @@ pub mod certificate;
 pub mod client;
 pub mod config;
 pub mod envoy;
+pub mod ghz;
 pub mod grpcio;
 pub mod load;
 pub mod metrics;

@@ -5,5 +5,6 @@ mod attack;
 mod both;
 mod counts;
 mod graph;
+mod grpc_load;
 mod scraped;
 mod support;

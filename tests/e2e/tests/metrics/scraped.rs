@@ -16,7 +16,7 @@ use crate::support::{Counts, DURATION, load, measuring, mixed, wait_for};
 const REQUESTS: u64 = 800;
 
 /// As [`each_envoy`], with two workers and Prometheus' programs.
-fn each_envoy_with_programs(test: impl Fn(&Programs, &EnvoyBinary, u32)) {
+pub(crate) fn each_envoy_with_programs(test: impl Fn(&Programs, &EnvoyBinary, u32)) {
     match Programs::from_env() {
         Some(programs) => each_envoy(&[2], |envoy, concurrency| test(&programs, envoy, concurrency)),
         None => skipped(&format!("{MONITORING_VARIABLE} does not name Prometheus' programs (set-up gets Debian's)")),
@@ -24,13 +24,13 @@ fn each_envoy_with_programs(test: impl Fn(&Programs, &EnvoyBinary, u32)) {
 }
 
 /// A mesh with this bootstrap, and a Prometheus that scrapes it.
-struct Scraped {
-    mesh: Mesh,
+pub(crate) struct Scraped {
+    pub(crate) mesh: Mesh,
     prometheus: Prometheus,
 }
 
 impl Scraped {
-    fn start(
+    pub(crate) fn start(
         programs: &Programs,
         envoy: &EnvoyBinary,
         concurrency: u32,
@@ -56,7 +56,7 @@ impl Scraped {
     }
 
     /// What a query comes to, by the values of these labels; empty where a series has none.
-    fn by<const N: usize>(&self, labels: [&str; N], of: &str) -> BTreeMap<[String; N], u64> {
+    pub(crate) fn by<const N: usize>(&self, labels: [&str; N], of: &str) -> BTreeMap<[String; N], u64> {
         let query = format!("sum by ({}) ({of})", labels.join(", "));
         let series = self.prometheus.query(&query).unwrap_or_else(|error| panic!("{error:#}"));
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]

@@ -1,5 +1,5 @@
-//! Real backends for the end-to-end tests and the demo: an OpenTelemetry Collector and Jaeger, compiled from their
-//! released sources where there is a Go toolchain. Go keeps its modules and its cache where the user has them.
+//! Real programs of Go for the end-to-end tests and the demo: an OpenTelemetry Collector, Jaeger and the load generator
+//! ghz, compiled from their released sources where there is a Go toolchain. Go keeps its modules and its cache where the user has them.
 
 use crate::places::{Places, on_path};
 use crate::process::{output_of, run_logged};
@@ -16,26 +16,34 @@ const COLLECTOR: &str = "0.156.0";
 const COLLECTOR_STABLE: &str = "1.62.0";
 /// Jaeger's release, as Go's module system names it: this is Jaeger 2.13.0, and its path has no `/v2`.
 const JAEGER: &str = "1.76.0";
+/// ghz' release.
+const GHZ: &str = "0.121.0";
 
 const BUILDER_MODULE: &str = "go.opentelemetry.io/collector/cmd/builder";
 const JAEGER_MODULE: &str = "github.com/jaegertracing/jaeger";
+const GHZ_MODULE: &str = "github.com/bojand/ghz";
 
 /// Without tables that only a debugger reads; two packages at a time, as a small machine has two cores.
 const COMPILE: [&str; 6] = ["build", "-p", "2", "-trimpath", "-ldflags", "-s -w"];
 
-/// A program that takes OTLP.
+/// A program that is compiled from Go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Backend {
+pub(crate) enum GoProgram {
+    /// Takes OTLP.
     Collector,
+    /// Takes OTLP.
     Jaeger,
+    /// Makes gRPC calls, and counts how they end.
+    Ghz,
 }
 
-impl Backend {
+impl GoProgram {
     /// For people.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Collector => "OpenTelemetry Collector",
             Self::Jaeger => "Jaeger",
+            Self::Ghz => "ghz",
         }
     }
 
@@ -44,6 +52,7 @@ impl Backend {
         match self {
             Self::Collector => "MESHSPAN_COLLECTOR",
             Self::Jaeger => "MESHSPAN_JAEGER",
+            Self::Ghz => "MESHSPAN_GHZ",
         }
     }
 
@@ -52,6 +61,7 @@ impl Backend {
         match self {
             Self::Collector => "collector",
             Self::Jaeger => "jaeger",
+            Self::Ghz => "ghz",
         }
     }
 
@@ -59,6 +69,7 @@ impl Backend {
         match self {
             Self::Collector => COLLECTOR,
             Self::Jaeger => JAEGER,
+            Self::Ghz => GHZ,
         }
     }
 
@@ -67,6 +78,7 @@ impl Backend {
         match self {
             Self::Collector => manifest(),
             Self::Jaeger => format!("{JAEGER_MODULE} {JAEGER}"),
+            Self::Ghz => format!("{GHZ_MODULE} {GHZ}"),
         }
     }
 
@@ -114,7 +126,8 @@ impl Backend {
         fs::create_dir_all(partial).with_context(|| format!("cannot create {}", partial.display()))?;
         let sources = match self {
             Self::Collector => fetch_collector(go, partial, log, step),
-            Self::Jaeger => fetch_jaeger(go, partial, log, step),
+            Self::Jaeger => fetch(go, partial, &format!("{JAEGER_MODULE}@v{JAEGER}"), "./cmd/jaeger", log, step),
+            Self::Ghz => fetch(go, partial, &format!("{GHZ_MODULE}@v{GHZ}"), "./cmd/ghz", log, step),
         };
         let (sources, package) = match sources {
             Ok(sources) => sources,
@@ -130,10 +143,10 @@ impl Backend {
     }
 }
 
-/// Backends as the programs that use them are told: a variable each.
-pub(crate) fn tell<'c>(command: &'c mut Command, backends: &[(Backend, PathBuf)]) -> &'c mut Command {
-    for (backend, binary) in backends {
-        command.env(backend.variable(), binary);
+/// Where they are, as those that use them are told: a variable each.
+pub(crate) fn tell<'c>(command: &'c mut Command, programs: &[(GoProgram, PathBuf)]) -> &'c mut Command {
+    for (program, binary) in programs {
+        command.env(program.variable(), binary);
     }
     command
 }
@@ -171,19 +184,25 @@ fn manifest() -> String {
     .join("\n")
 }
 
-/// Gets Jaeger's module and those that it needs; and the package. It is compiled where Go keeps it, with its own lists
-/// of versions and checksums; `go install` would refuse it, as that list replaces a module.
-fn fetch_jaeger(go: &Go, partial: &Path, log: &Path, step: &Step) -> Result<(PathBuf, &'static str)> {
-    const PACKAGE: &str = "./cmd/jaeger";
-    step.doing(format!("go gets Jaeger's modules {JAEGER}"));
+/// Gets a module and those that its package needs. It is compiled where Go keeps it, with its own lists of versions and
+/// checksums; `go install` would refuse Jaeger, as its list replaces a module.
+fn fetch(
+    go: &Go,
+    partial: &Path,
+    module: &str,
+    package: &'static str,
+    log: &Path,
+    step: &Step,
+) -> Result<(PathBuf, &'static str)> {
+    step.doing(format!("go gets the modules of {module}"));
     let mut download = go.command(partial);
-    run_logged(download.args(["mod", "download"]).arg(format!("{JAEGER_MODULE}@v{JAEGER}")), log)?;
+    run_logged(download.args(["mod", "download"]).arg(module), log)?;
     let modules =
         output_of(go.command(partial).args(["env", "GOMODCACHE"])).context("go names no folder of modules")?;
-    let sources = Path::new(&modules).join(format!("{JAEGER_MODULE}@v{JAEGER}"));
+    let sources = Path::new(&modules).join(module);
     // Only what this package needs; the module lists more.
-    run_logged(go.command(&sources).args(["list", "-mod=readonly", "-deps", PACKAGE]), log)?;
-    Ok((sources, PACKAGE))
+    run_logged(go.command(&sources).args(["list", "-mod=readonly", "-deps", package]), log)?;
+    Ok((sources, package))
 }
 
 /// What Go said first when it could not fetch something.
