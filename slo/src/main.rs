@@ -1,12 +1,12 @@
-//! `cargo xtask slo FILE`: writes the Prometheus rules of a file of service level objectives to the standard output, or
-//! to `--output FILE`.
+//! `cargo xtask slo FILE`, and `meshspan-slo FILE` in a release: writes the Prometheus rules of a file of service level
+//! objectives to the standard output, or to `--output FILE`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use meshspan_slo::{Scale, SloFile, rules, yaml};
 
-const USAGE: &str = "usage: cargo xtask slo FILE [--output FILE]";
+const USAGE: &str = "usage: meshspan-slo FILE [--output FILE] (in a checkout: cargo xtask slo)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,5 +42,5 @@ fn run(arguments: &[String]) -> Result<(), String> {
 /// What stands above the rules.
 fn header(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    format!("Made from {name} by `cargo xtask slo`: change that file, and make this one again.")
+    format!("Made from {name} by meshspan-slo (`cargo xtask slo`): change that file, and make this one again.")
 }

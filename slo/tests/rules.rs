@@ -32,7 +32,7 @@ fn link(slo: &str, link: &str) -> String {
 fn the_shipped_rules_are_made_of_the_shipped_objectives() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../envoy-config/prometheus");
     let read = |name: &str| std::fs::read_to_string(format!("{folder}/{name}")).unwrap();
-    let comment = "Made from slo.yaml by `cargo xtask slo`: change that file, and make this one again.";
+    let comment = "Made from slo.yaml by meshspan-slo (`cargo xtask slo`): change that file, and make this one again.";
     let made = yaml(comment, &rules(&SloFile::parse(&read("slo.yaml")).unwrap(), Scale::REAL));
     assert!(made == read("meshspan.rules.yaml"), "run `cargo xtask slo` as slo.yaml's first comment says");
 }

@@ -2,10 +2,10 @@
 
 use crate::build::{build, write_whole};
 use crate::options::Options;
-use crate::places::{Places, on_path};
-use crate::process::output_of;
+use crate::places::{Places, cargo, on_path};
+use crate::process::{output_of, run_open};
 use crate::setup::{Need, setup};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -20,15 +20,31 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
     build(&places, ready.toolchain()?, false)?;
     let dist = places.dist();
     copy_folder(&places.root.join("envoy-config"), &dist.join("envoy-config"))?;
-    let sums = checksum(&dist)?;
+    let generator = rule_generator(&places)?;
+    let sums = checksum(&dist, &["meshspan.wasm", &generator])?;
     write_whole(&dist.join("SHA256SUMS"), sums.as_bytes())?;
     print!("{sums}");
     println!("all in {}", dist.strip_prefix(&places.root).unwrap_or(&dist).display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// The module's checksum as `sha256sum --check` reads it.
-fn checksum(dist: &Path) -> Result<String> {
+/// Builds what makes Prometheus rules of a file of objectives, for machines like this one, and puts it beside the
+/// module: its name there.
+fn rule_generator(places: &Places) -> Result<String> {
+    let mut compile = Command::new(cargo());
+    compile.args(["build", "--locked", "--release", "--package", "meshspan-slo"]).current_dir(&places.root);
+    let status = run_open(&mut compile)?;
+    if !status.success() {
+        bail!("the generator of rules does not compile ({status}); the compiler's messages stand above");
+    }
+    let name = format!("meshspan-slo{}", std::env::consts::EXE_SUFFIX);
+    let compiled = places.target.join("release").join(&name);
+    fs::copy(&compiled, places.dist().join(&name)).with_context(|| format!("cannot copy {}", compiled.display()))?;
+    Ok(name)
+}
+
+/// The checksums of these files as `sha256sum --check` reads them.
+fn checksum(dist: &Path, files: &[&str]) -> Result<String> {
     let mut command = if on_path("sha256sum").is_some() {
         Command::new("sha256sum")
     } else {
@@ -36,10 +52,10 @@ fn checksum(dist: &Path) -> Result<String> {
         command.args(["-a", "256"]);
         command
     };
-    let line = output_of(command.arg("meshspan.wasm").current_dir(dist)).context(
+    let lines = output_of(command.args(files).current_dir(dist)).context(
         "neither `sha256sum` nor `shasum` runs here; one of them (coreutils, perl) is needed for SHA256SUMS",
     )?;
-    Ok(format!("{line}\n"))
+    Ok(format!("{lines}\n"))
 }
 
 /// Copies a folder afresh, so that what is gone from it goes from the copy.
