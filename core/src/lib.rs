@@ -49,6 +49,7 @@ mod percent;
 pub mod plugin;
 pub mod propagation;
 mod protobuf;
+pub mod recent_map;
 pub mod resource;
 pub mod sampling;
 pub mod semconv;

@@ -175,17 +175,35 @@ impl Plugin {
         direction: TrafficDirection,
         now: Option<u64>,
     ) -> Option<(Exchange, Vec<HeaderEdit>)> {
-        self.handle_request_headers_sharing(head, direction, now, &mut Alone)
+        self.handle_request_headers_sharing(head, &mut || direction, now, &mut Alone)
     }
 
-    /// The head of a request came. `shared` is what all workers share.
+    /// The headers that should be looked for before all lines of a request are read: one that has none of them can be
+    /// handed to [`handle_root`](Self::handle_root). `None`: read all lines.
+    pub fn decisive_headers(&self) -> Option<&'static [&'static str]> {
+        self.tracer.as_ref().filter(|_| self.meter.is_none())?.decisive_headers()
+    }
+
+    /// Takes a request that has none of the [`decisive_headers`](Self::decisive_headers). `None`: the whole head has to be
+    /// read and handled after all.
+    pub fn handle_root(&mut self, shared: &mut dyn SharedData) -> Option<(Exchange, Vec<HeaderEdit>)> {
+        self.tracer.as_mut()?.handle_root(shared, &mut self.ids, &mut self.counters)
+    }
+
+    /// The head of a request came. `shared` is what all workers share. `direction` is asked only where it matters.
     pub fn handle_request_headers_sharing(
         &mut self,
         head: &RequestHead<'_>,
-        direction: TrafficDirection,
+        direction: &mut dyn FnMut() -> TrafficDirection,
         now: Option<u64>,
         shared: &mut dyn SharedData,
     ) -> Option<(Exchange, Vec<HeaderEdit>)> {
+        // A meter wants it for every stream, and once is enough.
+        let metered = self
+            .meter
+            .as_ref()
+            .map(|meter| if meter.needs_direction() { direction() } else { TrafficDirection::Unspecified });
+        let direction = &mut || metered.unwrap_or_else(&mut *direction);
         let (mut exchange, mut edits) = match &mut self.tracer {
             Some(tracer) => {
                 tracer.handle_request_headers(head, direction, now, shared, &mut self.ids, &mut self.counters)
@@ -197,7 +215,7 @@ impl Plugin {
             None => return None,
         };
         if let Some(meter) = &self.meter {
-            meter.begin(&mut exchange, head, direction, &mut outlets(&mut self.metrics, &mut self.request_stats));
+            meter.begin(&mut exchange, head, direction(), &mut outlets(&mut self.metrics, &mut self.request_stats));
         }
         if self.inject == Inject::FilterState {
             // A removal makes Envoy route again, and a stale parent's parent misleads nobody: no reader uses it.
@@ -210,14 +228,11 @@ impl Plugin {
     pub fn head_needs(&self) -> Option<HeadNeeds> {
         let traced = self.tracer.as_ref().map(|tracer| HeadNeeds {
             header_lines: tracer.captures_request_headers(),
-            direction: tracer.needs_direction(),
             time: tracer.needs_request_time(),
             cluster: tracer.needs_cluster(),
             route_name: tracer.needs_route_name(),
         });
-        let Some(meter) = &self.meter else { return traced };
-        let traced = traced.unwrap_or_default();
-        Some(HeadNeeds { direction: traced.direction || meter.needs_direction(), ..traced })
+        traced.or_else(|| self.meter.as_ref().map(|_| HeadNeeds::default()))
     }
 
     /// Takes over the request's header lines, as the host serialized them, of a stream that may be kept in the end. For
@@ -242,6 +257,11 @@ impl Plugin {
         ]
     }
 
+    /// Whether any stream's response may matter, so that [`response_needs`](Self::response_needs) has to be asked at all.
+    pub fn may_need_responses(&self) -> bool {
+        self.tracer.as_ref().is_some_and(HttpTracer::may_need_responses)
+    }
+
     /// What has to be known when this stream's response comes; `None` when the response does not matter.
     pub fn response_needs(&self, exchange: &Exchange) -> Option<ResponseNeeds> {
         self.tracer.as_ref()?.response_needs(exchange)
@@ -257,6 +277,11 @@ impl Plugin {
         self.tracer
             .as_mut()
             .map_or_else(Vec::new, |tracer| tracer.handle_response_headers(exchange, head, shared, &mut self.counters))
+    }
+
+    /// Whether nothing more can come of this stream: neither its response nor its end matters.
+    pub fn is_done_with(&self, exchange: &Exchange) -> bool {
+        exchange.grpc().is_none() && self.outcome_needs(exchange).is_none() && self.response_needs(exchange).is_none()
     }
 
     /// What has to be read at the end of this stream; `None` when its end does not matter.

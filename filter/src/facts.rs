@@ -9,7 +9,7 @@ use meshspan_core::header::HeaderLine;
 use meshspan_core::http::{OutcomeNeeds, Peer, ResponseFlags, StreamEnd, TrafficDirection};
 use meshspan_core::resource::NodeFacts;
 
-use crate::host::{self, MapType};
+use crate::host::{self, HostError, MapType};
 
 /// Reads properties and counts the ones that fail.
 pub(crate) struct Properties<'a>(pub(crate) &'a mut Counters);
@@ -23,31 +23,18 @@ impl Properties<'_> {
         Vec::new()
     }
 
-    fn number(&mut self, path: &[u8]) -> Option<u64> {
-        Some(u64::from_le_bytes(self.bytes(path).try_into().ok()?))
-    }
-
     fn text(&mut self, path: &[u8]) -> Option<String> {
         String::from_utf8(self.bytes(path)).ok().filter(|text| !text.is_empty())
     }
 
-    /// The listener's traffic direction. Known in a stream's callbacks only.
-    pub(crate) fn direction(&mut self) -> TrafficDirection {
-        match self.number(b"xds\0listener_direction") {
-            Some(1) => TrafficDirection::Inbound,
-            Some(2) => TrafficDirection::Outbound,
-            _ => TrafficDirection::Unspecified,
-        }
-    }
-
     /// The cluster that a request is routed to.
     pub(crate) fn cluster(&mut self) -> Vec<u8> {
-        self.bytes(b"xds\0cluster_name")
+        self.bytes(b"cluster_name")
     }
 
     /// The name of a request's route.
     pub(crate) fn route_name(&mut self) -> Vec<u8> {
-        self.bytes(b"xds\0route_name")
+        self.bytes(b"route_name")
     }
 
     /// The URI in the certificate of the connection's peer.
@@ -68,6 +55,17 @@ impl Properties<'_> {
             cluster_id: self.text(b"xds\0node\0metadata\0CLUSTER_ID"),
         }
     }
+}
+
+/// The listener's traffic direction. Known in a stream's callbacks only.
+pub(crate) fn direction() -> Result<TrafficDirection, HostError> {
+    let value = host::property(b"listener_direction")?;
+    let number = value.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
+    Ok(match number {
+        Some(1) => TrafficDirection::Inbound,
+        Some(2) => TrafficDirection::Outbound,
+        _ => TrafficDirection::Unspecified,
+    })
 }
 
 /// What the router measured, ms: it writes the header itself, unless it is configured not to. No attribute has this.
@@ -135,7 +133,7 @@ impl Fact {
             Self::Protocol => b"request\0protocol",
             Self::ResponseCode => b"response\0code",
             Self::ResponseFlags => b"response\0flags",
-            Self::RouteName => b"xds\0route_name",
+            Self::RouteName => b"route_name",
             Self::AttemptCount => b"upstream\0request_attempt_count",
             Self::RequestSize => b"request\0size",
             Self::ResponseSize => b"response\0size",
@@ -143,7 +141,7 @@ impl Fact {
             Self::UpstreamDuration => b"response\0backend_latency",
             Self::UpstreamAddress => b"upstream\0address",
             Self::SourceAddress => b"source\0address",
-            Self::Cluster => b"xds\0cluster_name",
+            Self::Cluster => b"cluster_name",
             Self::CallerCertificate => b"connection\0uri_san_peer_certificate",
             Self::CalleeCertificate => b"upstream\0uri_san_peer_certificate",
         }

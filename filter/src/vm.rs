@@ -1,21 +1,20 @@
 //! The contexts of one VM, and what each callback does with them.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::cell::{Cell, RefCell};
 
 use meshspan_core::config::{Config, Inject};
 use meshspan_core::counter::Counter;
 use meshspan_core::export::{DispatchError, ExportResponse, Wakeup};
-use meshspan_core::header::pairs::{self, Pairs};
+use meshspan_core::header::pairs::{self, Lines, Pairs};
 use meshspan_core::header::{HeaderEdit, HeaderLine};
 use meshspan_core::http::{Exchange, HttpTracer, RequestHead, ResponseHead, TrafficDirection};
 use meshspan_core::log::StreamLine;
 use meshspan_core::log_line::LogLine;
 use meshspan_core::plugin::{ExportId, Plugin, SamplerId};
 use meshspan_core::propagation::TRACE_RESPONSE;
+use meshspan_core::recent_map::RecentMap;
 
-use crate::facts::{EndFacts, Properties};
+use crate::facts::{EndFacts, Properties, direction};
 use crate::host::{self, BufferType, HostError, LogLevel, MapType};
 use crate::metrics::{HostStats, Metrics};
 use crate::shared::HostData;
@@ -55,34 +54,15 @@ pub(crate) fn install_panic_hook() {
     }));
 }
 
-/// Context ids are small numbers that the host counts up: they need no hashing against attackers.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        // An odd constant with its bits spread: neighbours land far from each other.
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-type IdMap<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
-
 /// All contexts of this VM. Several plugins, old and new configurations among them, can share one.
 #[derive(Default)]
 pub(crate) struct Vm {
-    roots: IdMap<Root>,
-    streams: IdMap<Stream>,
+    /// One or two: a plugin's, and while a listener is updated the old one's too. Others where several plugins share the
+    /// machine.
+    roots: Vec<(u32, Root)>,
+    streams: RecentMap<Stream>,
+    /// Whether any plugin may want to see responses.
+    hears_responses: bool,
 }
 
 /// A root context: one plugin configuration.
@@ -119,14 +99,14 @@ enum Phase {
 impl Vm {
     pub(crate) fn handle_create(&mut self, context: u32, root: u32) {
         if root == 0 {
-            self.roots.insert(context, Root::default());
+            self.roots.retain(|(id, _)| *id != context);
+            self.roots.push((context, Root::default()));
         } else {
             self.streams.insert(context, Stream { root, phase: Phase::New });
         }
     }
 
     pub(crate) fn handle_configure(&mut self, context: u32) -> bool {
-        let root = self.roots.entry(context).or_default();
         let text = match host::buffer(BufferType::PluginConfiguration, usize::MAX) {
             Ok(text) => text,
             // No configuration at all; the parser knows what to say.
@@ -138,7 +118,12 @@ impl Vm {
             }
         };
         match Config::from_plugin_configuration(&text) {
-            Ok(config) => root.start(&config),
+            Ok(config) => {
+                let started = self.root(context).is_some_and(|root| root.start(&config));
+                let hears = |(_, root): &(u32, Root)| root.plugin.as_ref().is_some_and(Plugin::may_need_responses);
+                self.hears_responses = self.roots.iter().any(hears);
+                started
+            }
             Err(errors) => {
                 host::log(LogLevel::Critical, &format!("meshspan: configuration refused: {errors}"));
                 false
@@ -147,7 +132,7 @@ impl Vm {
     }
 
     pub(crate) fn handle_tick(&mut self, context: u32) {
-        if let Some(root) = self.roots.get_mut(&context) {
+        if let Some(root) = self.root(context) {
             root.handle_tick();
         }
     }
@@ -156,11 +141,16 @@ impl Vm {
         let Some((stream, root)) = self.stream(context) else { return };
         // Once a stream: a host that calls again gets the same trace and no second span.
         if matches!(stream.phase, Phase::New) {
-            stream.phase = root.begin(true).map_or(Phase::Closed, Phase::Open);
+            let exchange = root.begin(true);
+            // What is not waited for needs no room.
+            stream.phase = exchange.filter(|exchange| !root.is_done_with(exchange)).map_or(Phase::Closed, Phase::Open);
         }
     }
 
     pub(crate) fn handle_response_headers(&mut self, context: u32) {
+        if !self.hears_responses {
+            return;
+        }
         let Some((stream, root)) = self.stream(context) else { return };
         if let Phase::Open(exchange) = &mut stream.phase {
             root.respond(exchange);
@@ -195,30 +185,36 @@ impl Vm {
     }
 
     pub(crate) fn handle_done(&mut self, context: u32) -> bool {
-        self.roots.get_mut(&context).is_none_or(Root::handle_done)
+        self.root(context).is_none_or(Root::handle_done)
     }
 
     pub(crate) fn handle_delete(&mut self, context: u32) {
-        if let Some(stream) = self.streams.remove(&context) {
-            let plugin = self.roots.get_mut(&stream.root).and_then(|root| root.plugin.as_mut());
-            if let (Phase::Open(exchange), Some(plugin)) = (&stream.phase, plugin) {
+        if let Some(stream) = self.streams.remove(context) {
+            if let Phase::Open(exchange) = &stream.phase
+                && let Some(plugin) = self.root(stream.root).and_then(|root| root.plugin.as_mut())
+            {
                 plugin.handle_lost(exchange);
             }
-        } else if let Some(mut root) = self.roots.remove(&context) {
+        } else if let Some(at) = self.roots.iter().position(|(id, _)| *id == context) {
+            let (_, mut root) = self.roots.swap_remove(at);
             root.give_up();
         }
     }
 
     pub(crate) fn handle_http_call_response(&mut self, context: u32, token: u32) {
-        if let Some(root) = self.roots.get_mut(&context) {
+        if let Some(root) = self.root(context) {
             root.handle_http_call_response(token);
         }
     }
 
     fn stream(&mut self, context: u32) -> Option<(&mut Stream, &mut Root)> {
-        let stream = self.streams.get_mut(&context)?;
-        let root = self.roots.get_mut(&stream.root)?;
+        let stream = self.streams.get_mut(context)?;
+        let (_, root) = self.roots.iter_mut().find(|(id, _)| *id == stream.root)?;
         Some((stream, root))
+    }
+
+    fn root(&mut self, context: u32) -> Option<&mut Root> {
+        self.roots.iter_mut().find(|(id, _)| *id == context).map(|(_, root)| root)
     }
 }
 
@@ -259,6 +255,14 @@ impl Root {
     /// header edits have a meaning.
     fn begin(&mut self, live: bool) -> Option<Exchange> {
         let plugin = self.plugin.as_mut()?;
+        if live
+            && plugin.decisive_headers().is_some_and(has_none_of)
+            && let Some((exchange, edits)) = plugin.handle_root(&mut HostData)
+        {
+            apply_all(plugin, &edits);
+            tell_access_log(plugin, &exchange);
+            return Some(exchange);
+        }
         let needs = plugin.head_needs()?;
         let map = match host::header_map(MapType::HttpRequestHeaders) {
             Ok(map) => map,
@@ -269,11 +273,12 @@ impl Root {
                 return None;
             }
         };
-        let Some(lines) = Pairs::parse(&map) else {
+        let mut lines = Lines::of(&map);
+        let head = lines.as_mut().map(|lines| RequestHead::collect(lines, needs.header_lines));
+        let Some(head) = head.filter(|_| lines.is_some_and(|lines| lines.is_whole())) else {
             plugin.counters.increment(Counter::HeaderMapsMalformed);
             return None;
         };
-        let head = RequestHead::collect(lines.iter(), needs.header_lines);
         // What one request in very many needs is asked for then.
         let (may_be_forced, needs_identity) =
             plugin.http().map_or((false, false), |tracer| (tracer.may_be_forced(&head), tracer.needs_identity()));
@@ -282,23 +287,29 @@ impl Root {
         let route_name = if needs.route_name { properties.route_name() } else { Vec::new() };
         let identity = if may_be_forced && needs_identity { properties.peer_identity() } else { Vec::new() };
         let head = head.with_routing(&cluster, &route_name).with_identity(&identity);
-        let direction =
-            if needs.direction { Properties(&mut plugin.counters).direction() } else { TrafficDirection::Unspecified };
+        let refused = Cell::new(0_u64);
+        let mut direction = || {
+            direction().unwrap_or_else(|_| {
+                refused.set(refused.get().saturating_add(1));
+                TrafficDirection::Unspecified
+            })
+        };
         let now = if needs.time || may_be_forced { host::now().ok() } else { None };
-        let (mut exchange, edits) = plugin.handle_request_headers_sharing(&head, direction, now, &mut HostData)?;
+        let begun = plugin.handle_request_headers_sharing(&head, &mut direction, now, &mut HostData);
+        plugin.counters.add(Counter::HostCallsFailed, refused.get());
+        let (mut exchange, edits) = begun?;
         if live {
-            for edit in &edits {
-                if apply(edit, plugin.inject()).is_err() {
-                    plugin.counters.increment(Counter::HostCallsFailed);
-                }
-            }
-        }
-        if !live {
+            apply_all(plugin, &edits);
+        } else {
             exchange.forget_request_time();
         }
         tell_access_log(plugin, &exchange);
         plugin.hold(&mut exchange, map);
         Some(exchange)
+    }
+
+    fn is_done_with(&self, exchange: &Exchange) -> bool {
+        self.plugin.as_ref().is_none_or(|plugin| plugin.is_done_with(exchange))
     }
 
     /// Tells the caller about the trace, and hears what the upstream tells, where either is asked for.
@@ -543,6 +554,20 @@ fn plugin_map(plugin: &mut Plugin, map: MapType) -> Vec<u8> {
                 plugin.counters.increment(Counter::HostCallsFailed);
             }
             Vec::new()
+        }
+    }
+}
+
+/// Whether the request has none of these headers. A host that does not say is asked for all of them.
+fn has_none_of(names: &[&str]) -> bool {
+    names.iter().all(|name| host::header(MapType::HttpRequestHeaders, name) == Ok(None))
+}
+
+/// Carries out all edits to the request.
+fn apply_all(plugin: &mut Plugin, edits: &[HeaderEdit]) {
+    for edit in edits {
+        if apply(edit, plugin.inject()).is_err() {
+            plugin.counters.increment(Counter::HostCallsFailed);
         }
     }
 }

@@ -26,26 +26,54 @@ fn split_text(texts: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
 impl<'a> Pairs<'a> {
     /// Reads a list. An empty input is an empty list, as hosts give it. `None` when the input lies about a length.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let lines = Lines::of(bytes)?;
+        let pairs = Self { lengths: lines.lengths, texts: lines.texts };
+        let mut lines = lines;
+        lines.by_ref().for_each(drop);
+        lines.is_whole().then_some(pairs)
+    }
+
+    /// The lines, in order.
+    pub fn iter(&self) -> impl Iterator<Item = HeaderLine<'a>> + use<'a> {
+        Lines { lengths: self.lengths, texts: self.texts }
+    }
+}
+
+/// A list of header lines, checked while it is read: it ends where the input lies about a length.
+#[derive(Clone, Debug)]
+pub struct Lines<'a> {
+    lengths: &'a [u8],
+    texts: &'a [u8],
+}
+
+impl<'a> Lines<'a> {
+    /// The lines of a list. `None` when the input cannot have as many as it says.
+    pub fn of(bytes: &'a [u8]) -> Option<Self> {
         if bytes.is_empty() {
             return Some(Self { lengths: &[], texts: &[] });
         }
         let (count, rest) = bytes.split_at_checked(4)?;
         let (lengths, texts) = rest.split_at_checked(read_u32(count)?.checked_mul(8)?)?;
-        let pairs = Self { lengths, texts };
-        // Each line takes its texts from `rest`; one that cannot ends the walk early.
-        (pairs.iter().count() == lengths.len() / 8).then_some(pairs)
+        Some(Self { lengths, texts })
     }
 
-    /// The lines, in order.
-    pub fn iter(&self) -> impl Iterator<Item = HeaderLine<'a>> + use<'a> {
-        let mut texts = self.texts;
-        self.lengths.chunks_exact(8).map_while(move |lengths| {
-            let (name, value) = lengths.split_at_checked(4)?;
-            let (name, rest) = split_text(texts, read_u32(name)?)?;
-            let (value, rest) = split_text(rest, read_u32(value)?)?;
-            texts = rest;
-            Some((name, value))
-        })
+    /// Whether all lines that the list promised were there; to be asked at its end.
+    pub const fn is_whole(&self) -> bool {
+        self.lengths.is_empty()
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = HeaderLine<'a>;
+
+    fn next(&mut self) -> Option<HeaderLine<'a>> {
+        // Each line takes its texts from what is left; one that cannot ends the walk early.
+        let (lengths, rest) = self.lengths.split_at_checked(8)?;
+        let (name, value) = lengths.split_at_checked(4)?;
+        let (name, texts) = split_text(self.texts, read_u32(name)?)?;
+        let (value, texts) = split_text(texts, read_u32(value)?)?;
+        (self.lengths, self.texts) = (rest, texts);
+        Some((name, value))
     }
 }
 

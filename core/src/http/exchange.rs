@@ -200,8 +200,6 @@ pub(super) struct OpenSpan {
 pub struct HeadNeeds {
     /// All header lines, for capture or for a rule; else only those that are looked for by name.
     pub header_lines: bool,
-    /// The listener's traffic direction.
-    pub direction: bool,
     /// When the head came.
     pub time: bool,
     /// The cluster that the request is routed to.

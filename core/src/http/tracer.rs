@@ -48,6 +48,8 @@ pub struct HttpTracer {
     role: Role,
     propagators: Propagators,
     sampler: Sampler,
+    /// [`Sampler::goes_by_ids`]
+    sampler_goes_by_ids: bool,
     /// What an operator is to be told of the sampler's decisions.
     doubts: Doubts,
     keeper: Option<Keeper>,
@@ -69,6 +71,12 @@ pub struct HttpTracer {
     is_passive: bool,
     /// What the sampler's rules ask for beyond the request's first lines.
     asked: Asked,
+    /// The headers in whose absence alone a request can be left out; see [`decisive_headers`](Self::decisive_headers).
+    decisive_headers: Option<&'static [&'static str]>,
+    /// Whether the last request began a trace.
+    last_was_root: bool,
+    /// The id that [`handle_root`](Self::handle_root) drew and that is sampled.
+    drawn: Option<TraceId>,
 }
 
 /// What has to be found out before a request's head can be handled, because a sampling rule asks for it.
@@ -104,10 +112,15 @@ impl HttpTracer {
         let instrumentation = &config.instrumentation;
         let sampler = Sampler::new(&tracer.sampler, resource);
         let is_passive = config.tracer.is_none();
-        Self {
+        let propagators = Propagators::new(&config.propagators);
+        let mut tracer = Self {
             role: config.meshspan.role,
-            propagators: Propagators::new(&config.propagators),
             asked: Asked::by(&sampler),
+            sampler_goes_by_ids: sampler.goes_by_ids(),
+            decisive_headers: propagators.decisive_headers(),
+            last_was_root: true,
+            drawn: None,
+            propagators,
             sampler,
             doubts: Doubts::default(),
             keeper: config.meshspan.keep.as_ref().filter(|_| !is_passive).map(Keeper::new),
@@ -134,7 +147,60 @@ impl HttpTracer {
                 .iter()
                 .map(|key| (key.clone(), format!("baggage.{key}")))
                 .collect(),
+        };
+        let is_simple = tracer.role != Role::Gateway && !is_passive && tracer.service_member.is_none();
+        if !is_simple
+            || !tracer.sampler_goes_by_ids
+            || !tracer.sampler.may_decline_roots()
+            || tracer.force.is_some()
+            || tracer.needs_heads()
+        {
+            tracer.decisive_headers = None;
         }
+        tracer
+    }
+
+    /// The headers that should be looked for before all lines are read: a request that has none of them can be handed to
+    /// [`handle_root`](Self::handle_root). `None`: read all lines. That is so where the answer may depend on more, and
+    /// after a request that came with a trace, as the next one will.
+    pub fn decisive_headers(&self) -> Option<&'static [&'static str]> {
+        self.decisive_headers.filter(|_| self.last_was_root)
+    }
+
+    /// Takes a request that has none of the [`decisive_headers`](Self::decisive_headers): it begins a trace. `None` when
+    /// that is sampled: then the whole head has to be read and given to
+    /// [`handle_request_headers`](Self::handle_request_headers), which goes on with the id that was drawn here.
+    pub fn handle_root(
+        &mut self,
+        shared: &mut dyn SharedData,
+        ids: &mut IdGenerator,
+        counters: &mut Counters,
+    ) -> Option<(Exchange, Vec<HeaderEdit>)> {
+        let (trace_id, head) = (ids.trace_id(), RequestHead::default());
+        let start = Start { trace_id, parent: Parent::None, trace_state: OtelTraceState::EMPTY, now: 0, forced: None };
+        // Where it is not sampled, nobody asks for the direction.
+        let plan = self.plan(start, &head, &mut || TrafficDirection::Unspecified, shared, ids);
+        let planned = plan.innermost();
+        if planned.decision.sampled {
+            self.drawn = Some(trace_id);
+            return None;
+        }
+        counters.increment(Counter::Streams);
+        counters.increment(Counter::SpansNotSampled);
+        self.count_decisions(&plan, Parent::None, true, counters);
+        let mut edits = Vec::new();
+        let outgoing = OutgoingContext {
+            trace_id,
+            span_id: planned.span_id,
+            sampled: false,
+            debug: false,
+            random: true,
+            trace_state: const { &TraceState::EMPTY },
+            own_trace_state_members: [None; 2],
+        };
+        self.propagators.inject(&outgoing, &head.carrier, &mut edits);
+        let (ids, is_traced) = self.stream_ids(trace_id, &plan, None, flags::RANDOM);
+        Some((Exchange { ids, is_traced, tracing: Tracing::NotRecorded, grpc: None, measurement: None }, edits))
     }
 
     /// Whether the traffic direction has to be known: only for `role: auto`.
@@ -171,11 +237,11 @@ impl HttpTracer {
     /// Takes the request's head: continues or starts a trace, decides, and begins to record. `now` is in ns since the
     /// Unix epoch, where [`needs_request_time`](Self::needs_request_time) asks for it. The edits make the
     /// upstream request carry the context on; a caller that comes too late to apply them (only the end of the stream
-    /// was seen) drops them.
+    /// was seen) drops them. `direction` is asked only where it [matters](Self::needs_direction) for this request.
     pub fn handle_request_headers(
         &mut self,
         head: &RequestHead<'_>,
-        direction: TrafficDirection,
+        direction: &mut dyn FnMut() -> TrafficDirection,
         now: Option<u64>,
         shared: &mut dyn SharedData,
         ids: &mut IdGenerator,
@@ -185,7 +251,9 @@ impl HttpTracer {
         let extraction = self.propagators.extract(&head.carrier);
         count_extraction(&extraction, counters);
         let parent = extraction.parent.as_ref();
-        let trace_id = parent.map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
+        let drawn = self.drawn.take();
+        self.last_was_root = parent.is_none();
+        let trace_id = parent.map_or_else(|| drawn.unwrap_or_else(|| ids.trace_id()), |parent| parent.trace_id);
         // A decision that came without ids binds the trace that starts here.
         let asked = parent.map(|parent| parent.decision).or(extraction.decision_without_ids);
         let from = match (parent, asked) {

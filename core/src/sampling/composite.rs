@@ -106,6 +106,14 @@ impl Composable {
         }
     }
 
+    pub(super) fn goes_by_ids(&self) -> bool {
+        match self {
+            Self::Fixed(..) => true,
+            Self::ParentThreshold(root, _) => root.goes_by_ids(),
+            Self::RateLimiting(..) | Self::Adaptive(..) | Self::RuleBased(..) => false,
+        }
+    }
+
     /// Calls `visit` with each attribute that a rule asks for.
     pub(super) fn each_attribute(&self, visit: &mut dyn FnMut(&StartAttribute)) {
         match self {

@@ -195,6 +195,21 @@ impl Sampler {
         !(self.limiters.is_empty() && self.remotes.is_empty() && self.adaptive.is_empty())
     }
 
+    /// Whether decisions go by the parent, the trace id and the trace state alone: by no attribute, no kind of span and no
+    /// time.
+    pub fn goes_by_ids(&self) -> bool {
+        self.root.goes_by_ids()
+    }
+
+    /// Whether a trace that begins here may be left out.
+    pub fn may_decline_roots(&self) -> bool {
+        match &self.root {
+            Node::AlwaysOn(_) => false,
+            Node::ParentBased(branches) => !matches!(branches.root(), Node::AlwaysOn(_)),
+            _ => true,
+        }
+    }
+
     /// Whether any of them may want to know how streams end.
     pub fn watches_ends(&self) -> bool {
         !self.adaptive.is_empty()
@@ -281,6 +296,15 @@ impl Node {
             Self::RateLimiting(rate, reason) => {
                 Decision { sampled: rates.take(*rate, input.now), threshold: None, reason: *reason }
             }
+        }
+    }
+
+    fn goes_by_ids(&self) -> bool {
+        match self {
+            Self::AlwaysOn(_) | Self::AlwaysOff(_) | Self::TraceIdRatioBased(..) => true,
+            Self::ParentBased(branches) => branches.goes_by_ids(),
+            Self::Composite(composable) => composable.goes_by_ids(),
+            Self::RateLimiting(..) | Self::Adaptive(..) | Self::JaegerRemote(..) => false,
         }
     }
 

@@ -55,12 +55,23 @@ impl ParentBased {
         decision
     }
 
+    /// What decides about a trace that begins here.
+    pub(super) const fn root(&self) -> &Node {
+        &self.root
+    }
+
+    pub(super) fn goes_by_ids(&self) -> bool {
+        self.branches().into_iter().all(Node::goes_by_ids)
+    }
+
     pub(super) fn each_attribute(&self, visit: &mut dyn FnMut(&StartAttribute)) {
-        let branches =
-            [&self.root, &self.remote_sampled, &self.remote_not_sampled, &self.local_sampled, &self.local_not_sampled];
-        for branch in branches {
+        for branch in self.branches() {
             branch.each_attribute(visit);
         }
+    }
+
+    const fn branches(&self) -> [&Node; 5] {
+        [&self.root, &self.remote_sampled, &self.remote_not_sampled, &self.local_sampled, &self.local_not_sampled]
     }
 }
 

@@ -92,10 +92,11 @@ impl HttpTracer {
         &mut self,
         start: Start<'_>,
         head: &RequestHead<'_>,
-        direction: TrafficDirection,
+        direction: &mut dyn FnMut() -> TrafficDirection,
         shared: &mut dyn SharedData,
         ids: &mut IdGenerator,
     ) -> Plan {
+        let kind_may_not_matter = self.sampler_goes_by_ids && !self.needs_heads();
         let Start { trace_id, parent, trace_state, now, forced } = start;
         let (sampler, routes) = (&mut self.sampler, &self.routes);
         let mut decide = |parent, trace_state, shape: &SpanShape| {
@@ -110,17 +111,27 @@ impl HttpTracer {
             let decision = sampler.decide(&input, shared);
             Planned { span_id, decision, why: Why::Sampled(decision.reason) }
         };
-        match (self.role, direction) {
-            (Role::Gateway, _) => {
+        match self.role {
+            Role::Gateway => {
                 let server = decide(parent, trace_state, &self.server);
                 let parent = Parent::Local { sampled: server.decision.sampled };
                 let trace_state = trace_state.below(server.decision.threshold);
                 Plan::Gateway { server, client: decide(parent, trace_state, &self.client) }
             }
-            (Role::Client, _) | (Role::Auto, TrafficDirection::Outbound) => {
+            Role::Client => Plan::Client(decide(parent, trace_state, &self.client)),
+            // The sampler decides alike for either kind. What is not recorded has none, and nobody has to be asked for it.
+            Role::Auto if kind_may_not_matter => {
+                let planned = decide(parent, trace_state, &self.server);
+                if planned.decision.sampled && direction() == TrafficDirection::Outbound {
+                    Plan::Client(planned)
+                } else {
+                    Plan::Server(planned)
+                }
+            }
+            Role::Auto if direction() == TrafficDirection::Outbound => {
                 Plan::Client(decide(parent, trace_state, &self.client))
             }
-            (Role::Server | Role::Auto, _) => Plan::Server(decide(parent, trace_state, &self.server)),
+            Role::Server | Role::Auto => Plan::Server(decide(parent, trace_state, &self.server)),
         }
     }
 }

@@ -11,6 +11,11 @@ use crate::shared_data::SharedData;
 use crate::trace::flags;
 
 impl HttpTracer {
+    /// Whether any stream's response may matter.
+    pub fn may_need_responses(&self) -> bool {
+        self.response.writes() || self.keeper.as_ref().is_some_and(Keeper::reads_trace_response)
+    }
+
     /// What has to be known when this stream's response comes; `None` when the response does not matter.
     pub fn response_needs(&self, exchange: &Exchange) -> Option<ResponseNeeds> {
         let may_keep = match &exchange.tracing {
