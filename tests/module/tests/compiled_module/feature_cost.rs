@@ -2,13 +2,14 @@
 //! masking one that is recorded. The tables there are checked here; `UPDATE_FUEL=1` writes them anew.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use meshspan_module_tests::{Cost, HttpResponse, Scanner, Vm};
 use serde_json::{Value, json};
 
 use crate::cost::{assert_instructions, calls, fuel_file, rounded};
+use crate::page::assert_page;
 use crate::world::{REQUEST, UNSAMPLED, configuration, configured_with, exchange, exchange_and_forget, request_with};
 
 const FUEL: &str = "feature_fuel.txt";
@@ -182,20 +183,8 @@ fn the_page_says_what_features_cost() {
         let regex = known_of_regex[&of_regex(query)];
         let _ = writeln!(expected[1].1, "| {name} | {} | {over} | {regex} |", fuel(name));
     }
-    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/benchmarks.md");
-    let mut text = std::fs::read_to_string(&page).unwrap();
     for (section, table) in &expected {
-        let (begin, end) = (format!("<!-- {section} -->\n"), format!("<!-- end of {section} -->\n"));
-        let from = text.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();
-        let to = from + text[from..].find(&end).unwrap_or_else(|| panic!("no {end}"));
-        let is = text[from..to].trim().to_owned();
-        text.replace_range(from..to, &format!("\n{table}\n"));
-        if std::env::var_os("UPDATE_FUEL").is_none() {
-            assert_eq!(is, table.trim(), "docs/benchmarks.md; UPDATE_FUEL=1 writes it");
-        }
-    }
-    if std::env::var_os("UPDATE_FUEL").is_some() {
-        std::fs::write(page, text).unwrap();
+        assert_page(section, table);
     }
 }
 

@@ -7,6 +7,8 @@ mod cost;
 mod export;
 mod failing_host_calls;
 mod feature_cost;
+mod growth;
 mod hostile_headers;
+mod page;
 mod surface;
 mod world;

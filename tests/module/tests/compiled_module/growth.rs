@@ -1,0 +1,151 @@
+//! How a request's cost grows: with its header lines, with the attributes that are exported of them, and with the
+//! number of route templates. The table in `docs/benchmarks.md` is checked here; `UPDATE_FUEL=1` writes it anew.
+
+use std::fmt::Write;
+
+use meshspan_module_tests::Cost;
+use serde_json::{Value, json};
+
+use crate::cost::{assert_instructions, fuel_file};
+use crate::page::assert_page;
+use crate::world::{REQUEST, SAMPLED, UNSAMPLED, configuration, configured_with, exchange_and_forget};
+
+const FUEL: &str = "growth_fuel.txt";
+
+/// One request of a table: in which table and row it stands, and what it cost.
+struct Case {
+    table: &'static str,
+    count: usize,
+    cost: Cost,
+}
+
+impl Case {
+    fn name(&self) -> String {
+        format!("{}:{}", self.table, self.count)
+    }
+}
+
+/// Instructions that a header line may cost that nothing is about.
+const LINE: u64 = 200;
+
+/// Header lines beside the pseudo-headers, the context's among them.
+const LINES: [usize; 4] = [5, 10, 20, 50];
+/// Header lines that become an attribute each.
+const CAPTURED: [usize; 4] = [0, 10, 20, 40];
+/// Templates, of which the request follows the last.
+const ROUTES: [usize; 3] = [1, 100, 10_000];
+
+fn cases() -> Vec<Case> {
+    let lines = |count, context| measured(&configuration(), &request(count, context));
+    let captured = |count| {
+        let mut configuration = configuration();
+        if count > 0 {
+            let names: Vec<String> = (0..count).map(header_name).collect();
+            configuration["instrumentation/development"] =
+                json!({"general": {"http": {"server": {"request_captured_headers": names}}}});
+        }
+        measured(&configuration, &request(50, SAMPLED))
+    };
+    let routes = |count, context| {
+        let mut configuration = configuration();
+        let mut templates: Vec<String> = (1..count).map(|n| format!("/service-{}/area-{n}/{{id}}", n % 50)).collect();
+        templates.push("/carts/{id}".to_owned());
+        configuration["distribution"] = json!({"meshspan": {"routes": templates}});
+        measured(&configuration, &request(10, context))
+    };
+    let case = |table, count, cost| Case { table, count, cost };
+    let mut cases = Vec::new();
+    cases.extend(LINES.map(|count| case("unsampled", count, lines(count, UNSAMPLED))));
+    cases.extend(LINES.map(|count| case("sampled", count, lines(count, SAMPLED))));
+    cases.extend(CAPTURED.map(|count| case("captured", count, captured(count))));
+    cases.extend(ROUTES.map(|count| case("routes_unsampled", count, routes(count, UNSAMPLED))));
+    cases.extend(ROUTES.map(|count| case("routes_sampled", count, routes(count, SAMPLED))));
+    cases
+}
+
+/// What a warm request costs under such a configuration.
+fn measured(configuration: &Value, request: &[(String, String)]) -> Cost {
+    let vm = configured_with(&configuration.to_string());
+    (0..3).try_for_each(|_| exchange_and_forget(&vm, request)).unwrap();
+    vm.take_cost();
+    exchange_and_forget(&vm, request).unwrap();
+    vm.take_cost()
+}
+
+/// The usual request with a context, and so many header lines in all beside its four pseudo-headers.
+fn request(count: usize, context: &str) -> Vec<(String, String)> {
+    let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut lines: Vec<_> = REQUEST.iter().map(|(name, value)| owned(name, value)).collect();
+    lines.push(owned("traceparent", context));
+    let pseudo = lines.iter().filter(|(name, _)| name.starts_with(':')).count();
+    let more = pseudo + count - lines.len();
+    lines.extend((0..more).map(|n| (header_name(n), format!("value-{n}-of-some-length"))));
+    lines
+}
+
+/// A header that nothing but capturing is about. Their lengths differ as those of real ones do.
+fn header_name(number: usize) -> String {
+    const WORDS: [&str; 7] = ["id", "tenant", "page", "currency", "experiment", "zone", "client-version"];
+    format!("x-{}-{number:02}", WORDS[number % WORDS.len()])
+}
+
+#[test]
+fn a_request_costs_what_it_uses() {
+    let cases = cases();
+    let find = |table, count| &cases.iter().find(|case| (case.table, case.count) == (table, count)).unwrap().cost;
+    for case in &cases {
+        let base = &cases.iter().find(|base| base.table == case.table).unwrap().cost;
+        assert_eq!(case.cost.host_calls, base.host_calls, "{}: the same calls, whatever it is", case.name());
+        assert_eq!(case.cost.allocations, base.allocations, "{}: the same allocations", case.name());
+    }
+    let each = |table, from, to| {
+        let more = find(table, to).fuel.saturating_sub(find(table, from).fuel);
+        more / u64::try_from(to - from).unwrap()
+    };
+    // A header that nothing is about is read past.
+    for table in ["unsampled", "sampled"] {
+        let line = each(table, LINES[0], LINES[3]);
+        assert!(line <= LINE, "{table}: {line} instructions for each header line, at most {LINE}");
+    }
+    // No attribute makes another one dearer.
+    let (few, many) = (each("captured", 0, 10), each("captured", 20, 40));
+    assert!(many * 100 <= few * 120, "each of the last twenty attributes costs {many}, each of the first ten {few}");
+    for table in ["routes_unsampled", "routes_sampled"] {
+        let (one, most) = (find(table, 1).fuel, find(table, 10_000).fuel);
+        assert!(most * 100 <= one * 105, "{table}: {most} instructions with 10,000 templates, {one} with one");
+    }
+    let now: Vec<_> = cases.iter().map(|case| (case.name(), case.cost.fuel)).collect();
+    assert_instructions(FUEL, &now);
+    assert_page("growth instructions", &table(&cases));
+}
+
+/// The table of the page: the instructions of [`FUEL`], and the rest as it is.
+fn table(cases: &[Case]) -> String {
+    let fuel = fuel_file(FUEL);
+    let mut text = "| a request | | host calls | bytes copied in | instructions | times the first |\n\
+                    |---|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    for case in cases {
+        let base = cases.iter().find(|base| base.table == case.table).unwrap();
+        let (what, unit) = match case.table {
+            "unsampled" => ("unsampled", "header lines"),
+            "sampled" => ("sampled", "header lines"),
+            "captured" => ("sampled, 50 header lines", "of them captured"),
+            "routes_unsampled" => ("unsampled", "templates"),
+            _ => ("sampled", "templates"),
+        };
+        let (now, first) = (fuel[&case.name()], fuel[&base.name()]);
+        let times = (now * 100 + first / 2) / first;
+        writeln!(
+            text,
+            "| {what} | {} {unit} | {} | {} | {now} | {}.{:02} |",
+            case.count,
+            case.cost.total_host_calls(),
+            case.cost.bytes_in,
+            times / 100,
+            times % 100
+        )
+        .unwrap();
+    }
+    text
+}
