@@ -1,11 +1,14 @@
 //! The load: HTTP/1.1 on keep-alive connections, one request at a time on each, from one thread.
 
+use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+
+use crate::variant::RequestKind;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -18,7 +21,10 @@ const HEADERS: &str = "Host: shop.example.com\r\n\
     Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\n\
     Referer: https://shop.example.com/orders\r\n\
     Cookie: session=5f0c1a9e7d3b4c62; theme=dark\r\n\
-    Cache-Control: no-cache\r\n\r\n";
+    Cache-Control: no-cache\r\n";
+
+/// The context of a caller that did not sample.
+pub(crate) const UNSAMPLED_PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
 /// The targets, in turn.
 const TARGETS: [&str; 4] =
@@ -26,7 +32,29 @@ const TARGETS: [&str; 4] =
 
 /// How many header lines a request has.
 pub(crate) fn header_lines() -> usize {
-    HEADERS.trim_end().lines().count()
+    HEADERS.lines().count()
+}
+
+/// The name of a header that only some requests have.
+pub(crate) fn more_header(number: usize) -> String {
+    format!("X-Shop-Detail-{number:02}")
+}
+
+/// Requests of that kind, to be sent in turn.
+fn requests(kind: RequestKind) -> Vec<Vec<u8>> {
+    let (lines, parent) = match kind {
+        RequestKind::Plain => (header_lines(), None),
+        RequestKind::UnsampledParent => (header_lines(), Some(UNSAMPLED_PARENT)),
+        RequestKind::Lines(lines) => (lines, None),
+    };
+    let mut headers: String = HEADERS.split_inclusive("\r\n").take(lines).collect();
+    for number in header_lines()..lines {
+        let _ = write!(headers, "{}: value-{number}-of-some-length\r\n", more_header(number));
+    }
+    if let Some(parent) = parent {
+        let _ = write!(headers, "traceparent: {parent}\r\n");
+    }
+    TARGETS.iter().map(|target| format!("GET {target} HTTP/1.1\r\n{headers}\r\n").into_bytes()).collect()
 }
 
 /// Open connections to one server.
@@ -37,11 +65,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn connect(address: SocketAddr, connections: usize) -> anyhow::Result<Self> {
+    pub(crate) fn connect(address: SocketAddr, connections: usize, kind: RequestKind) -> anyhow::Result<Self> {
         let connections = (0..connections).map(|_| Connection::open(address)).collect::<anyhow::Result<_>>()?;
-        let requests =
-            TARGETS.iter().map(|target| format!("GET {target} HTTP/1.1\r\n{HEADERS}").into_bytes()).collect();
-        Ok(Self { connections, requests, sent: 0 })
+        Ok(Self { connections, requests: requests(kind), sent: 0 })
     }
 
     /// Requests so far, all of them answered.
@@ -166,6 +192,23 @@ fn whole_length(answer: &[u8]) -> anyhow::Result<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_have_as_many_lines_as_asked_for() {
+        for (kind, expected) in [
+            (RequestKind::Plain, 8),
+            (RequestKind::UnsampledParent, 9),
+            (RequestKind::Lines(5), 5),
+            (RequestKind::Lines(50), 50),
+        ] {
+            for request in requests(kind) {
+                let text = String::from_utf8(request).unwrap();
+                let (_, headers) = text.split_once("\r\n").unwrap();
+                let headers = headers.strip_suffix("\r\n\r\n").unwrap();
+                assert_eq!(headers.split("\r\n").count(), expected, "{kind:?}: {text}");
+            }
+        }
+    }
 
     #[test]
     fn an_answer_is_whole_with_its_body_and_only_200_counts() {

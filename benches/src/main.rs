@@ -5,13 +5,16 @@
 //! *in the same round*, so that what the machine does meanwhile meets both. The run fails when it did not measure
 //! what it says (a failed request, a missing span), and refuses to conclude when the rounds disagree.
 
+mod collector;
 mod cpu;
 mod load;
 mod machine;
 mod markdown;
+mod marks;
 mod masking;
 mod options;
 mod progress;
+mod proxy;
 mod results;
 mod rounds;
 mod sampler;
@@ -81,9 +84,9 @@ fn run(options: &Options) -> anyhow::Result<()> {
         pin(&subjects, &upstream)?;
     }
     let measured = rounds::measure(&mut subjects, &upstream, options)?;
-    eprintln!("waiting for the last spans, then counting them");
+    eprintln!("waiting for what is still to be exported, then counting it");
     for subject in &subjects {
-        subject.check_spans()?;
+        subject.check()?;
     }
 
     let results = Results::of(*options, machine, module_bytes, &subjects, measured, &starts)?;

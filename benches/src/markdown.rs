@@ -69,7 +69,16 @@ fn method(results: &Results) -> String {
 - Every row is an Envoy process of its own, started from the same `envoy-config/server-minimal.yaml` with one worker
   thread; all are alive at once. \"native tracer\" is `envoy.tracers.opentelemetry` with its defaults; \"meshspan\" is
   the filter as that file configures it, for 1 % with a `parent_based` sampler whose root is
-  `trace_id_ratio_based`. Both export OTLP/gRPC to a collector inside the benchmark, which decodes and counts.
+  `trace_id_ratio_based`. All export OTLP/gRPC to a collector inside the benchmark, which decodes and counts.
+- \"parent says no\": requests have a `traceparent` besides, whose flags are 00; they are compared with a filterless Envoy
+  that gets the same.
+- \"empty Rust filter\" is the smallest one that is written with the SDK (`benches/empty`); the Lua filter makes a random
+  trace context and writes it. \"Zipkin\" is `envoy.tracers.zipkin` with its defaults, by which it sends JSON after every
+  five spans.
+- \"metrics\" are those of [metrics.md](metrics.md) by OTLP every 5 s, or \"for Prometheus\" as Envoy's statistics, which
+  nobody scrapes meanwhile. \"logs\" are a record for every request. Without \"%\" there is no tracer. The OTLP access log is
+  `envoy.access_loggers.open_telemetry` with its defaults and the attributes of the filter's records that it has a format
+  for.
 - The load is HTTP/1.1 GET with {headers} header lines and no trace context, over {connections} keep-alive connections.
   The next request of a connection follows the answer at once, so that Envoy's worker seldom sleeps. The upstream of
   all is one more Envoy that answers by itself.
@@ -82,10 +91,12 @@ fn method(results: &Results) -> String {
 - The control is a second filterless Envoy. What it adds is the error of the method.
 - Latency is the client's, at saturation; median of the rounds' percentiles.
 - Memory is resident memory, before the first request and after the last.
-- \"start\" is from the process's beginning until it serves, compared in pairs of starts; Envoy makes three VMs at one
+- \"start\" is from the process's beginning until it serves, compared in turns of one start each; Envoy makes three VMs at one
   worker (the one that tries the configuration, the main thread's, the worker's).
-- The run fails if an answer was not 200, or if the collector did not get one span for each request at 100 %, none
-  without a tracer, and a number that fits the ratio otherwise. It is inconclusive, and says so, when other programs
+- The run fails if an answer was not 200, or if the upstream did not get the context that it should, or if the collector
+  did not get one span for each request at 100 %, none without a tracer, and a number that fits the ratio otherwise, as
+  many log records as requests where there are logs, and durations that count every request where there are metrics. It
+  is inconclusive, and says so, when other programs
   used the machine, when the control differs, or when the rounds disagree.
 
 ### What this does not say

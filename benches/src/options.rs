@@ -13,9 +13,9 @@ OPTIONS
     --samplers          streams that are not recorded, by sampler, instead
     --quick             few rounds, for a look; docs/benchmarks.md stays as it is
     --rounds N          rounds that count (default 60)
-    --requests N        requests to each variant in each round (default 2000)
+    --requests N        requests to each variant in each round (default 1400)
     --connections N     keep-alive connections to each variant (default 4)
-    --starts N          starts of Envoy with and without the filter (default 7)
+    --starts N          starts of Envoy with each filter and without (default 7)
     --no-pin            leave it to the kernel which core runs what
     --no-write          write neither docs/benchmarks.md nor target/bench.json
 
@@ -51,7 +51,7 @@ impl Default for Options {
         Self {
             rounds: 60,
             warm_up: 4,
-            requests: 2000,
+            requests: 1400,
             connections: 4,
             starts: 7,
             pin: true,

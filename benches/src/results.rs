@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::collector::Received;
 use crate::load::header_lines;
 use crate::machine::Machine;
+use crate::marks::{COMPARISONS, Comparison};
 use crate::options::Options;
-use crate::rounds::Measured;
-use crate::start::StartPair;
+use crate::rounds::{Measured, Round};
+use crate::start::{Start, StartRound};
 use crate::statistics::{Estimate, median};
 use crate::subject::Subject;
 use crate::variant::Variant;
@@ -41,7 +43,7 @@ pub(crate) struct Figures {
     pub(crate) variant: Variant,
     /// CPU µs a request.
     pub(crate) cpu: Estimate,
-    /// CPU µs a request over the first variant in the same round; not for that one itself.
+    /// CPU µs a request over its base ([`Variant::base_of`]) in the same round; not for that one itself.
     pub(crate) added: Option<Estimate>,
     /// The same in the variant's own turns only.
     pub(crate) added_in_own_turn: Option<Estimate>,
@@ -51,20 +53,28 @@ pub(crate) struct Figures {
     /// Resident memory before the first request and after the last, bytes.
     pub(crate) memory: (u64, u64),
     pub(crate) requests: usize,
-    pub(crate) spans: usize,
+    pub(crate) received: Received,
 }
 
-/// The filter's added cost over the native tracer's at the same rate.
+/// What one variant adds, over what another adds.
 pub(crate) struct Ratio {
-    pub(crate) percent: f64,
+    pub(crate) comparison: &'static Comparison,
     pub(crate) estimate: Estimate,
 }
 
-/// Medians over the starts, milliseconds; the added ones are of pairs.
+/// Medians over the starts, milliseconds; the added ones are of the same round.
 pub(crate) struct Starts {
     pub(crate) filterless_wall: f64,
-    pub(crate) added_wall: Estimate,
-    pub(crate) added_cpu: Estimate,
+    pub(crate) empty: AddedStart,
+    pub(crate) meshspan: AddedStart,
+    /// What the filter adds over what an empty one adds.
+    pub(crate) ratio: Estimate,
+}
+
+/// What a filter adds to the start, milliseconds.
+pub(crate) struct AddedStart {
+    pub(crate) wall: Estimate,
+    pub(crate) cpu: Estimate,
 }
 
 impl Results {
@@ -74,15 +84,16 @@ impl Results {
         module_bytes: u64,
         subjects: &[Subject],
         measured: Measured,
-        starts: &[StartPair],
+        starts: &[StartRound],
     ) -> anyhow::Result<Self> {
+        let variants: Vec<_> = subjects.iter().map(|subject| subject.variant).collect();
         let figures = subjects
             .iter()
             .enumerate()
-            .map(|(index, subject)| figures(index, subject, &measured))
+            .map(|(index, subject)| figures(Variant::base_of(&variants, index), index, subject, &measured))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let mut results = Self {
-            ratios: ratios(subjects, &measured),
+            ratios: ratios(&variants, &measured),
             starts: (!starts.is_empty()).then(|| Starts::of(starts)),
             doubts: Vec::new(),
             options,
@@ -108,7 +119,9 @@ impl Results {
                 "latency_us": {"p50": figures.p50, "p99": figures.p99},
                 "resident_memory_bytes": {"idle": figures.memory.0, "after": figures.memory.1},
                 "requests": figures.requests,
-                "spans": figures.spans,
+                "spans": figures.received.spans,
+                "log_records": figures.received.logs,
+                "requests_in_durations": figures.received.measured + figures.received.measured_for_prometheus,
                 "rounds": {
                     "cpu_us": rounds(&|at| round(at).cpu[index]),
                     "cpu_us_in_own_turn": rounds(&|at| round(at).own_turn[index]),
@@ -133,13 +146,17 @@ impl Results {
             },
             "variants": per_variant.collect::<Vec<_>>(),
             "ratios": self.ratios.iter().map(|ratio| json!({
-                "percent": ratio.percent, "meshspan_over_native": estimate_json(&ratio.estimate),
+                "what": ratio.comparison.name, "above": ratio.comparison.above.name(),
+                "below": ratio.comparison.below.name(), "ratio": estimate_json(&ratio.estimate),
             })).collect::<Vec<_>>(),
             "module_bytes": self.module_bytes,
             "start_ms": self.starts.as_ref().map(|starts| json!({
                 "filterless": starts.filterless_wall,
-                "added": estimate_json(&starts.added_wall),
-                "added_cpu": estimate_json(&starts.added_cpu),
+                "added": estimate_json(&starts.meshspan.wall),
+                "added_cpu": estimate_json(&starts.meshspan.cpu),
+                "added_by_empty_filter": estimate_json(&starts.empty.wall),
+                "added_cpu_by_empty_filter": estimate_json(&starts.empty.cpu),
+                "meshspan_over_empty_filter": estimate_json(&starts.ratio),
             })),
         })
     }
@@ -180,8 +197,8 @@ impl Results {
             if !ratio_is_clear(&ratio.estimate) {
                 let Estimate { median, interval, .. } = ratio.estimate;
                 doubts.push(format!(
-                    "the ratio at {} %: the rounds disagree, {median:.2} ({:.2} to {:.2})",
-                    ratio.percent, interval.0, interval.1
+                    "{}: the rounds disagree, {median:.2} ({:.2} to {:.2})",
+                    ratio.comparison.name, interval.0, interval.1
                 ));
             }
         }
@@ -190,12 +207,21 @@ impl Results {
 }
 
 impl Starts {
-    fn of(pairs: &[StartPair]) -> Self {
-        let estimate = |added: &dyn Fn(&StartPair) -> f64| Estimate::of(&pairs.iter().map(added).collect::<Vec<_>>());
+    fn of(rounds: &[StartRound]) -> Self {
+        let added = |pick: &dyn Fn(&StartRound) -> Start, time: &dyn Fn(&Start) -> f64| {
+            rounds.iter().map(|round| time(&pick(round)) - time(&round.filterless)).collect::<Vec<_>>()
+        };
+        let wall = |start: &Start| start.wall;
+        let cpu = |start: &Start| start.cpu;
+        let of = |pick: &dyn Fn(&StartRound) -> Start| AddedStart {
+            wall: Estimate::of(&added(pick, &wall)),
+            cpu: Estimate::of(&added(pick, &cpu)),
+        };
         Self {
-            filterless_wall: median(pairs.iter().map(|pair| pair.filterless.wall)),
-            added_wall: estimate(&|pair| pair.meshspan.wall - pair.filterless.wall),
-            added_cpu: estimate(&|pair| pair.meshspan.cpu - pair.filterless.cpu),
+            filterless_wall: median(rounds.iter().map(|round| round.filterless.wall)),
+            empty: of(&|round| round.empty),
+            meshspan: of(&|round| round.meshspan),
+            ratio: Estimate::of_ratio(&added(&|round| round.meshspan, &wall), &added(&|round| round.empty, &wall)),
         }
     }
 }
@@ -210,40 +236,40 @@ fn ratio_is_clear(ratio: &Estimate) -> bool {
     ratio.median > 0.0 && ratio.uncertainty() <= RATIO * ratio.median
 }
 
-fn figures(index: usize, subject: &Subject, measured: &Measured) -> anyhow::Result<Figures> {
+fn figures(base: Option<usize>, index: usize, subject: &Subject, measured: &Measured) -> anyhow::Result<Figures> {
     let rounds = &measured.rounds;
-    let over_filterless = |pick: &dyn Fn(usize) -> f64| {
-        (index > 0).then(|| Estimate::of(&(0..rounds.len()).map(pick).collect::<Vec<_>>()))
+    let over_base = |pick: &dyn Fn(&Round) -> &Vec<f64>| {
+        let base = base?;
+        let added = rounds.iter().map(|round| pick(round)[index] - pick(round)[base]);
+        Some(Estimate::of(&added.collect::<Vec<_>>()))
     };
     Ok(Figures {
         variant: subject.variant,
         cpu: Estimate::of(&rounds.iter().map(|round| round.cpu[index]).collect::<Vec<_>>()),
-        added: over_filterless(&|at| rounds[at].cpu[index] - rounds[at].cpu[0]),
-        added_in_own_turn: over_filterless(&|at| rounds[at].own_turn[index] - rounds[at].own_turn[0]),
+        added: over_base(&|round| &round.cpu),
+        added_in_own_turn: over_base(&|round| &round.own_turn),
         p50: median(rounds.iter().map(|round| round.p50[index])),
         p99: median(rounds.iter().map(|round| round.p99[index])),
         memory: (subject.idle_memory, subject.memory()?),
-        requests: subject.load.sent(),
-        spans: subject.spans(),
+        requests: subject.requests(),
+        received: subject.received()?,
     })
 }
 
-fn ratios(subjects: &[Subject], measured: &Measured) -> Vec<Ratio> {
+fn ratios(variants: &[Variant], measured: &Measured) -> Vec<Ratio> {
     let added = |wanted: Variant| {
-        let index = subjects.iter().position(|subject| subject.variant == wanted)?;
-        Some(measured.rounds.iter().map(|round| round.cpu[index] - round.cpu[0]).collect::<Vec<_>>())
+        let index = variants.iter().position(|variant| *variant == wanted)?;
+        let base = Variant::base_of(variants, index)?;
+        Some(measured.rounds.iter().map(|round| round.cpu[index] - round.cpu[base]).collect::<Vec<_>>())
     };
-    let of = |subject: &Subject| match subject.variant {
-        Variant::Native { percent } => {
-            let estimate = Estimate::of_ratio(&added(Variant::Meshspan { percent })?, &added(subject.variant)?);
-            Some(Ratio { percent, estimate })
-        }
-        _ => None,
+    let of = |comparison: &'static Comparison| {
+        let estimate = Estimate::of_ratio(&added(comparison.above)?, &added(comparison.below)?);
+        Some(Ratio { comparison, estimate })
     };
-    subjects.iter().filter_map(of).collect()
+    COMPARISONS.iter().filter_map(of).collect()
 }
 
-fn estimate_json(estimate: &Estimate) -> Value {
+pub(crate) fn estimate_json(estimate: &Estimate) -> Value {
     json!({
         "median": estimate.median,
         "quartiles": [estimate.quartiles.0, estimate.quartiles.1],

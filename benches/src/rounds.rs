@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::progress::Progress;
 use crate::statistics::{Random, median, quantile};
 use crate::subject::{Subject, Upstream};
+use crate::variant::Variant;
 
 /// So many requests go to one variant before the next has its turn: some 20 ms.
 pub(crate) const SLICE: usize = 200;
@@ -108,9 +109,12 @@ fn per_request(time: Duration, requests: usize) -> f64 {
 
 /// What the rounds so far say, for the progress line.
 fn so_far(subjects: &[Subject], rounds: &[Round]) -> String {
-    let added = |index: usize| median(rounds.iter().map(|round| round.cpu[index] - round.cpu[0]));
-    let known = subjects.iter().enumerate().skip(2);
-    let parts: Vec<String> =
-        known.map(|(index, subject)| format!("{} {:+.1}", subject.variant.name(), added(index))).collect();
+    let variants: Vec<_> = subjects.iter().map(|subject| subject.variant).collect();
+    let added = |index: usize| {
+        let base = Variant::base_of(&variants, index)?;
+        let added = median(rounds.iter().map(|round| round.cpu[index] - round.cpu[base]));
+        (!variants[index].is_control()).then(|| format!("{} {added:+.1}", variants[index].name()))
+    };
+    let parts: Vec<String> = (0..variants.len()).filter_map(added).collect();
     format!("added CPU µs: {}", parts.join("; "))
 }

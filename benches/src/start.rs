@@ -1,4 +1,4 @@
-//! What the filter adds to Envoy's start: from the process's beginning until it serves.
+//! What a filter adds to Envoy's start: from the process's beginning until it serves.
 
 use std::time::Instant;
 
@@ -9,10 +9,11 @@ use crate::progress::Progress;
 use crate::subject::{Upstream, start};
 use crate::variant::Variant;
 
-/// One start without the filter and one with it, milliseconds.
+/// One start each: without a filter, with one that does nothing, and with meshspan.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StartPair {
+pub(crate) struct StartRound {
     pub(crate) filterless: Start,
+    pub(crate) empty: Start,
     pub(crate) meshspan: Start,
 }
 
@@ -26,10 +27,10 @@ pub(crate) struct Start {
 }
 
 /// Starts Envoy by turns, so many times each, while nothing else of the benchmark works.
-pub(crate) fn measure(binary: &EnvoyBinary, upstream: &Upstream, count: usize) -> anyhow::Result<Vec<StartPair>> {
+pub(crate) fn measure(binary: &EnvoyBinary, upstream: &Upstream, count: usize) -> anyhow::Result<Vec<StartRound>> {
     let mut progress = Progress::of("starts", count);
     let once = |variant: Variant| {
-        let config = variant.config(upstream, upstream.address()?)?;
+        let config = variant.proxy.config(upstream, upstream.address()?, upstream.address()?)?;
         let begun = Instant::now();
         let envoy = start(binary, &config)?;
         let wall = begun.elapsed().as_secs_f64() * 1e3;
@@ -37,13 +38,18 @@ pub(crate) fn measure(binary: &EnvoyBinary, upstream: &Upstream, count: usize) -
         anyhow::Ok(Start { wall, cpu })
     };
     // Not counted: files come into the page cache.
-    once(Variant::Meshspan { percent: 100.0 })?;
+    once(Variant::MESHSPAN)?;
+    once(Variant::EMPTY)?;
     (0..count)
         .map(|_| {
-            let filterless = once(Variant::Filterless)?;
-            let meshspan = once(Variant::Meshspan { percent: 100.0 })?;
-            progress.step(&format!("{:.0} ms without the filter, {:.0} ms with it", filterless.wall, meshspan.wall));
-            Ok(StartPair { filterless, meshspan })
+            let filterless = once(Variant::FILTERLESS)?;
+            let empty = once(Variant::EMPTY)?;
+            let meshspan = once(Variant::MESHSPAN)?;
+            progress.step(&format!(
+                "{:.0} ms without a filter, {:.0} ms with an empty one, {:.0} ms with meshspan",
+                filterless.wall, empty.wall, meshspan.wall
+            ));
+            Ok(StartRound { filterless, empty, meshspan })
         })
         .collect()
 }

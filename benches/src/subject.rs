@@ -3,20 +3,22 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use meshspan_kit::axum::Router;
+use meshspan_kit::client::Request;
 use meshspan_kit::config::EnvoyConfig;
 use meshspan_kit::envoy::{Envoy, EnvoyBinary, Options};
-use meshspan_kit::receiver::Receiver;
 use meshspan_kit::service::Service;
 
+use crate::collector::{Collector, Received};
 use crate::cpu::ProcessClock;
-use crate::load::Load;
+use crate::load::{Load, UNSAMPLED_PARENT};
+use crate::proxy::{LISTENER, Proxy};
 use crate::sampler::STRATEGY;
-use crate::variant::{LISTENER, Variant};
+use crate::variant::{RequestKind, Variant};
 
-/// How long the last spans may take: both tracers flush every 5 s.
-const LAST_SPANS: Duration = Duration::from_secs(30);
+/// How long the last spans, records and data points may take: all flush every 5 s.
+const LAST: Duration = Duration::from_secs(30);
 
 /// The one upstream of all variants: a plain Envoy that answers by itself, so that it costs little.
 pub(crate) struct Upstream {
@@ -65,6 +67,11 @@ static_resources:
             - name: all
               domains: ["*"]
               routes:
+              - match: {path: /check}
+                direct_response: {status: 200, body: {inline_string: checked}}
+                response_headers_to_add:
+                - header: {key: seen-traceparent, value: "%REQ(TRACEPARENT)%"}
+                - header: {key: seen-x-b3-traceid, value: "%REQ(X-B3-TRACEID)%"}
               - match: {prefix: /}
                 direct_response: {status: 200, body: {inline_string: '{"id":42,"state":"shipped","items":[]}'}}
           http_filters:
@@ -80,8 +87,8 @@ pub(crate) struct Subject {
     pub(crate) load: Load,
     /// Resident memory before the first request, bytes.
     pub(crate) idle_memory: u64,
-    envoy: Envoy,
-    receiver: Receiver,
+    pub(crate) envoy: Envoy,
+    collector: Collector,
 }
 
 impl Subject {
@@ -91,17 +98,27 @@ impl Subject {
         upstream: &Upstream,
         connections: usize,
     ) -> anyhow::Result<Self> {
-        let receiver = Receiver::start()?;
-        receiver.count_only();
-        let config = variant.config(upstream, receiver.address())?;
-        let envoy = start(binary, &config).with_context(|| variant.name())?;
+        Self::try_start(variant, binary, upstream, connections).with_context(|| variant.name())
+    }
+
+    fn try_start(
+        variant: Variant,
+        binary: &EnvoyBinary,
+        upstream: &Upstream,
+        connections: usize,
+    ) -> anyhow::Result<Self> {
+        let collector = Collector::start()?;
+        let config = variant.proxy.config(upstream, collector.otlp.address(), collector.zipkin.address())?;
+        let envoy = start(binary, &config)?;
+        let idle_memory = envoy.resident_memory()?;
+        check_context(variant, envoy.address(LISTENER)?)?;
         Ok(Self {
             variant,
             clock: ProcessClock::of(envoy.process_id())?,
-            load: Load::connect(envoy.address(LISTENER)?, connections)?,
-            idle_memory: envoy.resident_memory()?,
+            load: Load::connect(envoy.address(LISTENER)?, connections, variant.request)?,
+            idle_memory,
             envoy,
-            receiver,
+            collector,
         })
     }
 
@@ -114,36 +131,82 @@ impl Subject {
         self.envoy.resident_memory()
     }
 
-    /// Spans that its collector accepted so far.
-    pub(crate) fn spans(&self) -> usize {
-        self.receiver.span_count()
+    /// Requests so far: the load's, and the one of [`check_context`].
+    pub(crate) fn requests(&self) -> usize {
+        self.load.sent() + 1
     }
 
-    /// Waits for the last spans and compares their number with that of the requests.
+    /// What its collector accepted so far.
+    pub(crate) fn received(&self) -> anyhow::Result<Received> {
+        let samples = self.envoy.samples()?;
+        let statistics = samples.sum("meshspan_http_server_request_duration_milliseconds_count", &[]);
+        Ok(Received {
+            spans: self.collector.spans(),
+            logs: self.collector.otlp.log_count(),
+            measured: self.collector.measured()?,
+            measured_for_prometheus: usize::try_from(statistics)?,
+        })
+    }
+
+    /// Waits for the last spans, log records and data points, and compares their numbers with that of the requests.
     ///
     /// # Errors
-    /// When a span is missing or too many: then this was not a measurement of tracing at that rate.
-    pub(crate) fn check_spans(&self) -> anyhow::Result<()> {
-        let (mut fewest, most) = expected_spans(self.load.sent(), self.variant.sampled());
-        if matches!(self.variant, Variant::Unsampled(_)) {
-            fewest = 0;
-        }
-        let end = Instant::now() + LAST_SPANS;
-        while self.spans() < fewest && Instant::now() < end {
+    /// When something is missing or too much: then this was not a measurement of what the variant is named for.
+    pub(crate) fn check(&self) -> anyhow::Result<Received> {
+        let end = Instant::now() + LAST;
+        loop {
+            let received = self.received()?;
+            let Err(error) = received.check(self.requests(), self.variant.expected()) else {
+                return Ok(received);
+            };
+            if Instant::now() >= end {
+                let log = last_lines(&self.envoy.log(), 5);
+                return Err(error.context(format!(
+                    "{}: the figures would mean nothing (last lines of its log:\n{log})",
+                    self.variant.name()
+                )));
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let spans = self.spans();
-        if !(fewest..=most).contains(&spans) {
-            bail!(
-                "{}: {} requests made {spans} spans at the collector, expected {fewest} to {most}; \
-                 the figures would mean nothing (last lines of its log:\n{})",
-                self.variant.name(),
-                self.load.sent(),
-                last_lines(&self.envoy.log(), 5)
-            );
-        }
-        Ok(())
     }
+}
+
+/// Sends one request and compares the context that the upstream got with the one that it should get.
+fn check_context(variant: Variant, address: SocketAddr) -> anyhow::Result<()> {
+    let mut request = Request::get("/check");
+    if variant.request == RequestKind::UnsampledParent {
+        request = request.header("traceparent", UNSAMPLED_PARENT);
+    }
+    let response = request.send(address)?;
+    ensure!(response.status == 200, "answered {}", response.status);
+    let seen = |name: &str| response.header(&format!("seen-{name}")).filter(|value| value.len() > 1);
+    let sent_on = variant.request == RequestKind::UnsampledParent;
+    match variant.proxy.context_header() {
+        None => {
+            for name in ["traceparent", "x-b3-traceid"] {
+                let is = seen(name);
+                let own = is.as_ref().is_some_and(|value| !(sent_on && value == UNSAMPLED_PARENT));
+                ensure!(!own, "the upstream got {name} {is:?}");
+            }
+        }
+        Some(name) => {
+            let value = seen(name).with_context(|| format!("the upstream got no {name}"))?;
+            ensure!(!sent_on || value != UNSAMPLED_PARENT, "the upstream got the caller's {name}");
+            if name != "traceparent" {
+                return Ok(());
+            }
+            let flags = value.rsplit('-').next().and_then(|flags| u8::from_str_radix(flags, 16).ok());
+            let sampled = flags.with_context(|| format!("the upstream got {name} {value}"))? & 1 == 1;
+            let spans = variant.expected().spans;
+            // In between, chance decides.
+            let fits = match variant.proxy {
+                Proxy::Lua => sampled,
+                _ => (sampled || spans < 1.0) && (!sampled || spans > 0.0),
+            };
+            ensure!(fits, "the upstream got {name} {value}");
+        }
+    }
+    Ok(())
 }
 
 /// Starts an Envoy as every one here runs: one worker, and a log that costs nothing.
@@ -151,32 +214,7 @@ pub(crate) fn start(binary: &EnvoyBinary, config: &EnvoyConfig) -> anyhow::Resul
     Envoy::start_with(binary, config, &Options { log_level: "warning".to_owned(), ..Options::default() })
 }
 
-/// The fewest and the most spans: exact at 0 and 1, six standard deviations about the mean between.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
-fn expected_spans(requests: usize, sampled: f64) -> (usize, usize) {
-    let mean = requests as f64 * sampled;
-    let slack = 6.0 * (mean * (1.0 - sampled)).sqrt();
-    ((mean - slack).max(0.0).ceil() as usize, (mean + slack).floor() as usize)
-}
-
 fn last_lines(log: &str, count: usize) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_or_none_is_exact_and_a_share_has_slack() {
-        for (requests, sampled, expected) in [
-            (88_000, 0.0, (0, 0)),
-            (88_000, 1.0, (88_000, 88_000)),
-            (10_000, 0.01, (41, 159)), // 100 ± 59.7
-            (100, 0.01, (0, 6)),       // not below nothing
-        ] {
-            assert_eq!(expected_spans(requests, sampled), expected, "{requests} at {sampled}");
-        }
-    }
 }

@@ -60,7 +60,7 @@ pub(crate) fn row(figures: &Figures) -> [String; 7] {
 pub(crate) fn ratio_lines(results: &Results) -> Vec<String> {
     let lines = results.ratios.iter().map(|ratio| {
         let Estimate { median, interval, .. } = ratio.estimate;
-        let name = format!("meshspan / native tracer at {} %", ratio.percent);
+        let name = ratio.comparison.name;
         format!("{name}: {median:.2} (95 % interval {:.2} to {:.2})", interval.0, interval.1)
     });
     lines.collect()
@@ -71,11 +71,14 @@ pub(crate) fn ratio_lines(results: &Results) -> Vec<String> {
 pub(crate) fn other_lines(results: &Results) -> Vec<String> {
     let start = results.starts.as_ref().map(|starts| {
         format!(
-            "start of Envoy with the filter: {:+.0} ms (quartiles {}) on {:.0} ms, {:+.0} ms of CPU time; three VMs",
-            starts.added_wall.median,
-            range(starts.added_wall.quartiles),
+            "start of Envoy with the filter: {:+.0} ms (quartiles {}) on {:.0} ms, {:+.0} ms of CPU time; with an empty \
+             Rust filter {:+.0} ms, {:+.0} ms of CPU time; three VMs each",
+            starts.meshspan.wall.median,
+            range(starts.meshspan.wall.quartiles),
             starts.filterless_wall,
-            starts.added_cpu.median
+            starts.meshspan.cpu.median,
+            starts.empty.wall.median,
+            starts.empty.cpu.median,
         )
     });
     let module = format!("module: {} bytes ({:.1} KiB)", results.module_bytes, results.module_bytes as f64 / 1024.0);

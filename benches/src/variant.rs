@@ -1,123 +1,170 @@
-//! What is compared: one Envoy each, alike but for how it traces.
+//! What is compared: one Envoy each, alike but for what it does with a request, and what is sent to it.
 
-use std::net::SocketAddr;
-
-use meshspan_kit::config::EnvoyConfig;
-use serde_json::json;
-
+use crate::proxy::{MetricsWay, Proxy, Settings};
 use crate::sampler::Sampler;
-use crate::subject::Upstream;
 
-/// The listener of the shipped configuration that all variants are made of.
-pub(crate) const LISTENER: &str = "inbound";
-
-/// A way to run Envoy. All others of a run are measured against the first.
+/// A way to run Envoy under a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Variant {
-    /// No tracing at all.
-    Filterless,
-    /// The same once more: what the method shows where there is nothing to see.
-    Control,
-    /// Envoy's native OpenTelemetry tracer, so many percent sampled.
-    Native {
-        /// Of requests without a trace context.
-        percent: f64,
-    },
-    /// The filter, so many percent sampled.
-    Meshspan {
-        /// Of requests without a trace context.
-        percent: f64,
-    },
-    /// The filter with a sampler that records nothing.
-    Unsampled(Sampler),
+pub(crate) struct Variant {
+    pub(crate) proxy: Proxy,
+    pub(crate) request: RequestKind,
+}
+
+/// What its requests are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    /// As a browser's, without a trace context.
+    Plain,
+    /// The same, with a `traceparent` that says that the caller did not sample.
+    UnsampledParent,
+    /// With so many header lines in all, `traceparent` not among them.
+    Lines(usize),
+}
+
+/// What a variant's collector has to have got at the end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Expected {
+    /// The share of requests that make a span, 0 to 1.
+    pub(crate) spans: f64,
+    /// Whether that share is an upper bound only.
+    pub(crate) at_most: bool,
+    /// Whether each request makes a log record.
+    pub(crate) logs: bool,
+    /// How each request is counted in `http.server.request.duration`, where it is.
+    pub(crate) metrics: Option<MetricsWay>,
 }
 
 impl Variant {
+    const fn plain(proxy: Proxy) -> Self {
+        Self { proxy, request: RequestKind::Plain }
+    }
+
+    const fn unsampled_parent(proxy: Proxy) -> Self {
+        Self { proxy, request: RequestKind::UnsampledParent }
+    }
+
+    /// No tracing at all. All others with the same requests are measured against it.
+    pub(crate) const FILTERLESS: Self = Self::plain(Proxy::Filterless);
+    /// The filter that does nothing.
+    pub(crate) const EMPTY: Self = Self::plain(Proxy::EmptyFilter);
+    /// The native tracer, everything sampled.
+    pub(crate) const NATIVE: Self = Self::plain(Proxy::Native { percent: 100.0, access_log: false });
+    /// The same at 1 %.
+    pub(crate) const NATIVE_ONE_PERCENT: Self = Self::plain(Proxy::Native { percent: 1.0, access_log: false });
+    /// The native tracer whose parents say no.
+    pub(crate) const NATIVE_PARENT: Self = Self::unsampled_parent(Proxy::Native { percent: 100.0, access_log: false });
+    /// The native tracer, everything sampled, and Envoy's OTLP access log.
+    pub(crate) const NATIVE_LOGS: Self = Self::plain(Proxy::Native { percent: 100.0, access_log: true });
+    /// The filter, everything sampled.
+    pub(crate) const MESHSPAN: Self = Self::plain(Proxy::Meshspan(Settings::TRACES));
+    /// The same at 1 %.
+    pub(crate) const MESHSPAN_ONE_PERCENT: Self =
+        Self::plain(Proxy::Meshspan(Settings { percent: Some(1.0), ..Settings::NOTHING }));
+    /// The filter whose parents say no.
+    pub(crate) const MESHSPAN_PARENT: Self = Self::unsampled_parent(Proxy::Meshspan(Settings::TRACES));
+    /// The filter with metrics, and everything sampled.
+    pub(crate) const MESHSPAN_METRICS: Self =
+        Self::plain(Proxy::Meshspan(Settings { metrics: Some(MetricsWay::Otlp), ..Settings::TRACES }));
+    /// The filter with metrics and logs, and everything sampled.
+    pub(crate) const MESHSPAN_ALL: Self =
+        Self::plain(Proxy::Meshspan(Settings { metrics: Some(MetricsWay::Otlp), logs: true, ..Settings::TRACES }));
+
     /// Those of the main table, in its order.
     pub(crate) const TRACERS: &[Self] = &[
-        Self::Filterless,
-        Self::Control,
-        Self::Native { percent: 100.0 },
-        Self::Meshspan { percent: 100.0 },
-        Self::Native { percent: 1.0 },
-        Self::Meshspan { percent: 1.0 },
+        Self::FILTERLESS,
+        Self::plain(Proxy::Again),
+        Self::EMPTY,
+        Self::plain(Proxy::Lua),
+        Self::NATIVE,
+        Self::plain(Proxy::Zipkin),
+        Self::MESHSPAN,
+        Self::NATIVE_ONE_PERCENT,
+        Self::MESHSPAN_ONE_PERCENT,
+        Self::unsampled_parent(Proxy::Filterless),
+        Self::NATIVE_PARENT,
+        Self::MESHSPAN_PARENT,
+        Self::plain(Proxy::Meshspan(Settings { metrics: Some(MetricsWay::Prometheus), ..Settings::NOTHING })),
+        Self::plain(Proxy::Meshspan(Settings { metrics: Some(MetricsWay::Otlp), ..Settings::NOTHING })),
+        Self::plain(Proxy::Meshspan(Settings { logs: true, ..Settings::NOTHING })),
+        Self::MESHSPAN_METRICS,
+        Self::NATIVE_LOGS,
+        Self::MESHSPAN_ALL,
     ];
 
     /// Those of the table of samplers, in its order.
     pub(crate) fn samplers() -> Vec<Self> {
-        Sampler::ALL.iter().map(|sampler| Self::Unsampled(*sampler)).collect()
+        Sampler::ALL.iter().map(|sampler| Self::plain(Proxy::Sampler(*sampler))).collect()
     }
 
     /// Whether it is the first one over again, so that any difference is the method's.
     pub(crate) fn is_control(self) -> bool {
-        matches!(self, Self::Control | Self::Unsampled(Sampler::AlwaysOffAgain))
+        matches!(self.proxy, Proxy::Again | Proxy::Sampler(Sampler::AlwaysOffAgain))
+    }
+
+    /// Whether others with the same requests are measured against it.
+    pub(crate) fn is_base(self) -> bool {
+        matches!(self.proxy, Proxy::Filterless | Proxy::Sampler(Sampler::AlwaysOff))
+    }
+
+    /// Where among these the one stands that `variants[index]` is measured against; none for that one itself.
+    pub(crate) fn base_of(variants: &[Self], index: usize) -> Option<usize> {
+        let variant = variants.get(index)?;
+        let base = variants.iter().position(|base| base.is_base() && base.request == variant.request)?;
+        (base != index).then_some(base)
     }
 
     /// Its name in tables.
     pub(crate) fn name(self) -> String {
-        match self {
-            Self::Filterless => "no filter".to_owned(),
-            Self::Control => "no filter, again (control)".to_owned(),
-            Self::Native { percent } => format!("native tracer, {percent} %"),
-            Self::Meshspan { percent } => format!("meshspan, {percent} %"),
-            Self::Unsampled(sampler) => sampler.name().to_owned(),
+        let proxy = self.proxy.name();
+        match self.request {
+            RequestKind::Plain => proxy,
+            RequestKind::UnsampledParent => match self.proxy {
+                Proxy::Filterless => format!("{proxy}; parent says no"),
+                Proxy::Native { .. } => "native tracer, parent says no".to_owned(),
+                _ => "meshspan, parent says no".to_owned(),
+            },
+            RequestKind::Lines(lines) => format!("{proxy}; {lines} headers"),
         }
     }
 
-    /// The share of requests that make a span, 0 to 1; of a sampler's variant the most that it may be.
-    pub(crate) fn sampled(self) -> f64 {
-        match self {
-            Self::Filterless | Self::Control => 0.0,
-            Self::Unsampled(sampler) => sampler.most(),
-            Self::Native { percent } | Self::Meshspan { percent } => percent / 100.0,
+    /// What its collector has to get.
+    pub(crate) fn expected(self) -> Expected {
+        let mut expected = self.proxy.expected();
+        if self.request == RequestKind::UnsampledParent {
+            expected.spans = 0.0;
         }
-    }
-
-    /// The shipped `server-minimal.yaml`, changed in nothing but addresses and how it traces.
-    pub(crate) fn config(self, upstream: &Upstream, collector: SocketAddr) -> anyhow::Result<EnvoyConfig> {
-        let config = EnvoyConfig::shipped("server-minimal.yaml")?
-            .local()
-            .cluster("application", upstream.address()?)
-            .cluster("collector", collector);
-        Ok(match self {
-            Self::Filterless | Self::Control => config.without_filter(),
-            Self::Native { percent } => {
-                config.without_filter().connection_managers(|_, manager| manager["tracing"] = native_tracing(percent))
-            }
-            Self::Unsampled(sampler) => config
-                .wasm_module_from_env()?
-                .add_cluster("strategies", upstream.strategies(), false)
-                .meshspan(|_, config| {
-                    config["tracer_provider"]["sampler"] = sampler.settings();
-                    config["distribution"]["meshspan"] = sampler.distribution();
-                }),
-            Self::Meshspan { percent } => {
-                let config = config.wasm_module_from_env()?;
-                // 100 % is what the shipped file says by saying nothing.
-                if percent >= 100.0 {
-                    return Ok(config);
-                }
-                let ratio = percent / 100.0;
-                config.meshspan(|_, config| {
-                    config["tracer_provider"]["sampler"] =
-                        json!({"parent_based": {"root": {"trace_id_ratio_based": {"ratio": ratio}}}});
-                })
-            }
-        })
+        expected
     }
 }
 
-/// The native tracer with its own defaults, exporting to the same cluster as the filter.
-fn native_tracing(percent: f64) -> serde_json::Value {
-    json!({
-        "random_sampling": {"value": percent},
-        "provider": {
-            "name": "envoy.tracers.opentelemetry",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
-                "grpc_service": {"envoy_grpc": {"cluster_name": "collector"}, "timeout": "1s"},
-                "service_name": "checkout",
-            },
-        },
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_measured_against_the_one_with_its_requests() {
+        let variants = Variant::TRACERS;
+        for (index, variant) in variants.iter().enumerate() {
+            match Variant::base_of(variants, index) {
+                Some(base) => assert_eq!(
+                    (variants[base].proxy, variants[base].request),
+                    (Proxy::Filterless, variant.request),
+                    "{}",
+                    variant.name()
+                ),
+                None => assert_eq!(variant.proxy, Proxy::Filterless),
+            }
+        }
+        let samplers = Variant::samplers();
+        assert_eq!(Variant::base_of(&samplers, 0), None);
+        assert!((1..samplers.len()).all(|index| Variant::base_of(&samplers, index) == Some(0)));
+    }
+
+    #[test]
+    fn names_tell_them_apart() {
+        for variants in [Variant::TRACERS.to_vec(), Variant::samplers()] {
+            let names: std::collections::BTreeSet<_> = variants.iter().map(|variant| variant.name()).collect();
+            assert_eq!(names.len(), variants.len(), "{names:#?}");
+        }
+    }
 }

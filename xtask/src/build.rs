@@ -50,14 +50,27 @@ pub(crate) fn build(places: &Places, toolchain: &WasmToolchain, debug_symbols: b
     Ok(())
 }
 
-/// Builds the crate `regex` as a wasm guest, which masking is measured beside, and says where it is.
-pub(crate) fn build_regex(places: &Places, toolchain: &WasmToolchain) -> Result<PathBuf> {
+/// A wasm module that the filter is measured beside.
+#[derive(Clone, Copy)]
+pub(crate) enum Guest {
+    /// The crate `regex`, for masking.
+    Regex,
+    /// A filter that does nothing.
+    Empty,
+}
+
+/// Builds one as it is, without our link step, and says where it is.
+pub(crate) fn build_guest(places: &Places, toolchain: &WasmToolchain, guest: Guest) -> Result<PathBuf> {
+    let (package, file) = match guest {
+        Guest::Regex => ("meshspan-bench-regex", "wasm/meshspan_bench_regex.wasm"),
+        Guest::Empty => ("meshspan-bench-empty", "wasm/meshspan_bench_empty.wasm"),
+    };
     let mut compile = toolchain.cargo(places, "build", WASI);
-    let status = run_open(compile.args(["--package", "meshspan-bench-regex", "--profile", "wasm"]))?;
+    let status = run_open(compile.args(["--package", package, "--profile", "wasm"]))?;
     if !status.success() {
-        bail!("the crate regex does not compile for {WASI} ({status}); the compiler's messages stand above");
+        bail!("{package} does not compile for {WASI} ({status}); the compiler's messages stand above");
     }
-    Ok(toolchain.target_dir(places).join(WASI).join("wasm/meshspan_bench_regex.wasm"))
+    Ok(toolchain.target_dir(places).join(WASI).join(file))
 }
 
 /// Writes a file so that nobody sees half of it: beside, then in place.

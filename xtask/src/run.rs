@@ -1,6 +1,6 @@
 //! `cargo xtask demo` and `cargo xtask bench`: what they need, then the programs themselves.
 
-use crate::build::build;
+use crate::build::{Guest, build, build_guest};
 use crate::envoy::{self, Envoy};
 use crate::go_program::{self, GoProgram};
 use crate::monitoring;
@@ -18,11 +18,12 @@ pub(crate) fn demo(arguments: Vec<String>) -> Result<ExitCode> {
     if arguments.iter().any(|argument| argument == "--alerts") {
         needs.push(Need::Monitoring);
     }
-    run("meshspan-demo", &[], &needs, arguments)
+    run("meshspan-demo", &[], &needs, &[], arguments)
 }
 
 pub(crate) fn bench(arguments: Vec<String>) -> Result<ExitCode> {
-    run("meshspan-bench", &["--release"], &[Need::WasiTarget, Need::Envoy(envoy::NEWEST)], arguments)
+    let needs = [Need::WasiTarget, Need::Envoy(envoy::NEWEST)];
+    run("meshspan-bench", &["--release"], &needs, &[("MESHSPAN_EMPTY_WASM", Guest::Empty)], arguments)
 }
 
 /// Prometheus rules from a file of objectives. Needs nothing that set-up gets.
@@ -51,7 +52,14 @@ pub(crate) fn tell<'c>(command: &'c mut Command, places: &Places, envoys: &[Envo
         .env("MESHSPAN_ENVOY_BINS", envoy::told(envoys))
 }
 
-fn run(package: &str, profile: &[&str], needs: &[Need], arguments: Vec<String>) -> Result<ExitCode> {
+/// Runs a package's program; `guests` are told to it by these variables.
+fn run(
+    package: &str,
+    profile: &[&str],
+    needs: &[Need],
+    guests: &[(&str, Guest)],
+    arguments: Vec<String>,
+) -> Result<ExitCode> {
     let places = Places::find()?;
     let mut program = Command::new(cargo());
     program.args(["run", "--locked", "--package", package]).args(profile).arg("--");
@@ -62,6 +70,9 @@ fn run(package: &str, profile: &[&str], needs: &[Need], arguments: Vec<String>) 
     } else {
         let ready = setup(&places, needs)?;
         build(&places, ready.toolchain()?, false)?;
+        for (variable, guest) in guests {
+            program.env(variable, build_guest(&places, ready.toolchain()?, *guest)?);
+        }
         tell(&mut program, &places, ready.envoys());
         go_program::tell(&mut program, ready.go_programs());
         monitoring::tell(&mut program, ready.monitoring());

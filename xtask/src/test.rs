@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that has a test, part by part, counted.
 
-use crate::build::{build, build_regex};
+use crate::build::{Guest, build, build_guest};
 use crate::envoy;
 use crate::fuzz;
 use crate::go_program::{self, GoProgram};
@@ -316,7 +316,7 @@ fn module(run: &Run) -> Result<Outcome> {
 fn in_host(run: &Run) -> Result<Outcome> {
     let mut command = run.cargo();
     command.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-module-tests"]);
-    command.env("MESHSPAN_REGEX_WASM", build_regex(&run.places, run.ready.toolchain()?)?);
+    command.env("MESHSPAN_REGEX_WASM", build_guest(&run.places, run.ready.toolchain()?, Guest::Regex)?);
     run.counted(tell(&mut command, &run.places, run.ready.envoys())).map(Outcome::Tests)
 }
 

@@ -204,7 +204,8 @@ impl Receiver {
         state.metrics.clear();
     }
 
-    /// From now on only counts ([`Self::span_count`]) and keeps nothing: for benchmarks.
+    /// From now on only counts spans and log records ([`Self::span_count`], [`Self::log_count`]) and keeps nothing but
+    /// metrics, which are few: for benchmarks.
     pub fn count_only(&self) {
         self.shared.lock().count_only = true;
         self.clear();
@@ -336,10 +337,10 @@ impl Shared {
         let mut state = self.lock();
         state.span_count += spans.len();
         state.log_count += logs.len();
+        state.metrics.extend(metrics);
         if !state.count_only {
             state.spans.extend(spans);
             state.logs.extend(logs);
-            state.metrics.extend(metrics);
             state.requests.push(request);
         }
         drop(state);
