@@ -34,7 +34,7 @@ impl ProcessClock {
 }
 
 /// The cores that this process may use.
-pub(crate) fn cores() -> anyhow::Result<Vec<usize>> {
+fn cores() -> anyhow::Result<Vec<usize>> {
     // SAFETY: the set is plain bits, for which zero is a value, and the size is its own.
     #[allow(unsafe_code)]
     let (status, set) = unsafe {
@@ -51,7 +51,7 @@ pub(crate) fn cores() -> anyhow::Result<Vec<usize>> {
 }
 
 /// Has all threads of a process, and those that they start later, run on these cores only.
-pub(crate) fn pin(process: u32, cores: &[usize]) -> anyhow::Result<()> {
+fn pin(process: u32, cores: &[usize]) -> anyhow::Result<()> {
     // SAFETY: the set is plain bits, for which zero is a value; the cores are those of `cores()`.
     #[allow(unsafe_code)]
     let set = unsafe {
@@ -71,6 +71,44 @@ pub(crate) fn pin(process: u32, cores: &[usize]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Which cores run what: the measured Envoys the first one, and all else the others. Where the kernel may choose, an Envoy
+/// shares its core with the load generator now and then, and pays for it differently in every run.
+#[derive(Clone, Debug)]
+pub(crate) struct Division {
+    measured: usize,
+    others: Vec<usize>,
+}
+
+impl Division {
+    /// `None` where there is one core only. To be asked before any process is pinned.
+    pub(crate) fn of_machine() -> anyhow::Result<Option<Self>> {
+        let cores = cores()?;
+        let [first, others @ ..] = cores.as_slice() else { return Ok(None) };
+        if others.is_empty() {
+            eprintln!("there is one core for everything: expect wide intervals");
+            return Ok(None);
+        }
+        Ok(Some(Self { measured: *first, others: others.to_vec() }))
+    }
+
+    /// Gives a process that is measured its core.
+    pub(crate) fn pin_measured(&self, process: u32) -> anyhow::Result<()> {
+        pin(process, &[self.measured])
+    }
+
+    /// Lets a process run anywhere.
+    pub(crate) fn pin_nowhere(&self, process: u32) -> anyhow::Result<()> {
+        let mut all = self.others.clone();
+        all.push(self.measured);
+        pin(process, &all)
+    }
+
+    /// Gives another one the others. What it starts later has them too, until it is pinned itself.
+    pub(crate) fn pin_other(&self, process: u32) -> anyhow::Result<()> {
+        pin(process, &self.others)
+    }
 }
 
 /// What the whole machine did since it started (`/proc/stat`), in the kernel's ticks.

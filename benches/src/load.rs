@@ -1,4 +1,4 @@
-//! The load: HTTP/1.1 on keep-alive connections, one request at a time on each, from one thread.
+//! The load: HTTP/1.1 or HTTP/2 on connections that stay, one request at a time on each, from one thread.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
@@ -8,20 +8,25 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use crate::http2;
 use crate::variant::RequestKind;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// What stands below the request line of each request; `Host` among them, eight lines.
-const HEADERS: &str = "Host: shop.example.com\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36\r\n\
-    Accept: application/json, text/plain, */*\r\n\
-    Accept-Encoding: gzip, deflate, br\r\n\
-    Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\n\
-    Referer: https://shop.example.com/orders\r\n\
-    Cookie: session=5f0c1a9e7d3b4c62; theme=dark\r\n\
-    Cache-Control: no-cache\r\n";
+/// The headers of each request; with `Host`, eight.
+const HEADERS: [(&str, &str); 7] = [
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36"),
+    ("Accept", "application/json, text/plain, */*"),
+    ("Accept-Encoding", "gzip, deflate, br"),
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.8"),
+    ("Referer", "https://shop.example.com/orders"),
+    ("Cookie", "session=5f0c1a9e7d3b4c62; theme=dark"),
+    ("Cache-Control", "no-cache"),
+];
+
+/// The host of all requests.
+const HOST: &str = "shop.example.com";
 
 /// The context of a caller that did not sample.
 pub(crate) const UNSAMPLED_PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
@@ -30,44 +35,88 @@ pub(crate) const UNSAMPLED_PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-0
 const TARGETS: [&str; 4] =
     ["/api/orders/42?expand=items", "/api/users/1007", "/api/orders?state=open&limit=20", "/assets/app.js"];
 
-/// How many header lines a request has.
+/// How many header lines a request has, `Host` among them.
 pub(crate) fn header_lines() -> usize {
-    HEADERS.lines().count()
+    HEADERS.len() + 1
 }
 
 /// The name of a header that only some requests have.
 pub(crate) fn more_header(number: usize) -> String {
-    format!("X-Shop-Detail-{number:02}")
+    const WORDS: [&str; 7] = ["id", "tenant", "page", "currency", "experiment", "zone", "client-version"];
+    format!("x-{}-{number:02}", WORDS[number % WORDS.len()])
 }
 
-/// Requests of that kind, to be sent in turn.
-fn requests(kind: RequestKind) -> Vec<Vec<u8>> {
-    let (lines, parent) = match kind {
-        RequestKind::Plain => (header_lines(), None),
-        RequestKind::UnsampledParent => (header_lines(), Some(UNSAMPLED_PARENT)),
-        RequestKind::Lines(lines) => (lines, None),
-    };
-    let mut headers: String = HEADERS.split_inclusive("\r\n").take(lines).collect();
-    for number in header_lines()..lines {
-        let _ = write!(headers, "{}: value-{number}-of-some-length\r\n", more_header(number));
+/// The headers of that kind, but for `Host`.
+fn headers(kind: RequestKind) -> Vec<(String, String)> {
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let mut headers: Vec<_> = HEADERS.into_iter().map(owned).collect();
+    match kind {
+        RequestKind::Plain => {}
+        RequestKind::UnsampledParent => headers.push(owned(("traceparent", UNSAMPLED_PARENT))),
+        RequestKind::Lines(lines) => {
+            headers.truncate(lines - 1);
+            let more = (0..lines - 1 - headers.len())
+                .map(|number| (more_header(number), format!("value-{number}-of-some-length")));
+            headers.extend(more.collect::<Vec<_>>());
+        }
     }
-    if let Some(parent) = parent {
-        let _ = write!(headers, "traceparent: {parent}\r\n");
+    headers
+}
+
+/// How a request travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 in clear text.
+    Http2,
+}
+
+/// Requests of one kind, to be sent in turn.
+struct Requests {
+    /// With HTTP/2 on stream 0, for want of a better one.
+    bytes: Vec<Vec<u8>>,
+}
+
+impl Requests {
+    fn new(kind: RequestKind, protocol: Protocol) -> Self {
+        let headers = headers(kind);
+        let of = |target: &str| match protocol {
+            Protocol::Http2 => http2::request(0, target, HOST, &headers),
+            Protocol::Http1 => {
+                let mut text = format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\n");
+                for (name, value) in &headers {
+                    let _ = write!(text, "{name}: {value}\r\n");
+                }
+                text.push_str("\r\n");
+                text.into_bytes()
+            }
+        };
+        Self { bytes: TARGETS.into_iter().map(of).collect() }
     }
-    TARGETS.iter().map(|target| format!("GET {target} HTTP/1.1\r\n{headers}\r\n").into_bytes()).collect()
+
+    fn get(&self, number: usize) -> &[u8] {
+        &self.bytes[number % self.bytes.len()]
+    }
 }
 
 /// Open connections to one server.
 pub(crate) struct Load {
     connections: Vec<Connection>,
-    requests: Vec<Vec<u8>>,
+    requests: Requests,
     sent: usize,
 }
 
 impl Load {
-    pub(crate) fn connect(address: SocketAddr, connections: usize, kind: RequestKind) -> anyhow::Result<Self> {
-        let connections = (0..connections).map(|_| Connection::open(address)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { connections, requests: requests(kind), sent: 0 })
+    pub(crate) fn connect(
+        address: SocketAddr,
+        connections: usize,
+        kind: RequestKind,
+        protocol: Protocol,
+    ) -> anyhow::Result<Self> {
+        let connections =
+            (0..connections).map(|_| Connection::open(address, protocol)).collect::<anyhow::Result<_>>()?;
+        Ok(Self { connections, requests: Requests::new(kind, protocol), sent: 0 })
     }
 
     /// Requests so far, all of them answered.
@@ -75,30 +124,55 @@ impl Load {
         self.sent
     }
 
-    /// Sends so many requests and returns the time that each took, in nanoseconds.
+    /// Sends so many requests, each as soon as a connection is free, and returns the time that each took, in
+    /// nanoseconds.
     ///
     /// # Errors
     /// At the first answer that is not 200, or does not come.
     pub(crate) fn run(&mut self, count: usize) -> anyhow::Result<Vec<u64>> {
+        self.run_when(count, |_| None)
+    }
+
+    /// Sends so many requests, so many a second and evenly spread, whether or not earlier ones are answered, and returns
+    /// for each the nanoseconds from when it was *due* to the end of its answer: one that found no connection free, or
+    /// no time to be sent, has waited from then on.
+    ///
+    /// # Errors
+    /// At the first answer that is not 200, or does not come.
+    pub(crate) fn run_at(&mut self, rate: f64, count: usize) -> anyhow::Result<Vec<u64>> {
+        let begun = Instant::now();
+        #[allow(clippy::cast_precision_loss, reason = "a count")]
+        self.run_when(count, |number| Some(begun + Duration::from_secs_f64(number as f64 / rate)))
+    }
+
+    /// Sends so many requests, each when it is due (at once: `None`) and a connection is free.
+    fn run_when(&mut self, count: usize, due: impl Fn(usize) -> Option<Instant>) -> anyhow::Result<Vec<u64>> {
         let mut times = Vec::with_capacity(count);
         let mut begun = 0;
-        for connection in self.connections.iter_mut().take(count) {
-            connection.send(&self.requests[(self.sent + begun) % self.requests.len()])?;
-            begun += 1;
-        }
+        let mut free: Vec<usize> = (0..self.connections.len()).rev().collect();
         let mut polled: Vec<libc::pollfd> = self.connections.iter().map(Connection::polled).collect();
         while times.len() < count {
-            wait(&mut polled)?;
-            for (connection, polled) in self.connections.iter_mut().zip(&polled) {
-                if polled.revents == 0 {
-                    continue;
+            let mut pause = None;
+            while begun < count
+                && let Some(&index) = free.last()
+            {
+                let now = Instant::now();
+                let due = due(begun).unwrap_or(now);
+                if due > now {
+                    pause = Some(due - now);
+                    break;
                 }
-                if let Some(time) = connection.receive()? {
+                free.pop();
+                self.connections[index].send(self.requests.get(self.sent + begun), due)?;
+                begun += 1;
+            }
+            wait(&mut polled, pause)?;
+            for (index, polled) in polled.iter().enumerate() {
+                if polled.revents != 0
+                    && let Some(time) = self.connections[index].receive()?
+                {
                     times.push(u64::try_from(time.as_nanos())?);
-                    if begun < count {
-                        connection.send(&self.requests[(self.sent + begun) % self.requests.len()])?;
-                        begun += 1;
-                    }
+                    free.push(index);
                 }
             }
         }
@@ -109,27 +183,44 @@ impl Load {
 
 struct Connection {
     stream: TcpStream,
-    /// What was read of an answer that is not whole yet.
-    answer: Vec<u8>,
+    protocol: Protocol,
+    /// What was read and is not whole yet.
+    unread: Vec<u8>,
+    /// When the request was sent, or due.
     since: Instant,
+    /// HTTP/2's number of the next stream.
+    next_stream: u32,
 }
 
 impl Connection {
-    fn open(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+    fn open(address: SocketAddr, protocol: Protocol) -> anyhow::Result<Self> {
+        let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
+        if protocol == Protocol::Http2 {
+            stream.write_all(&http2::preface())?;
+        }
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, answer: Vec::with_capacity(4096), since: Instant::now() })
+        Ok(Self { stream, protocol, unread: Vec::with_capacity(4096), since: Instant::now(), next_stream: 1 })
     }
 
     fn polled(&self) -> libc::pollfd {
         libc::pollfd { fd: self.stream.as_raw_fd(), events: libc::POLLIN, revents: 0 }
     }
 
-    fn send(&mut self, request: &[u8]) -> anyhow::Result<()> {
-        self.since = Instant::now();
+    /// Sends a request, whose time counts from `since`.
+    fn send(&mut self, request: &[u8], since: Instant) -> anyhow::Result<()> {
+        self.since = since;
         // The socket's buffer is empty between requests, and larger than one.
-        self.stream.write_all(request).context("cannot send a request")
+        match self.protocol {
+            Protocol::Http1 => self.stream.write_all(request),
+            Protocol::Http2 => {
+                let mut request = request.to_vec();
+                request[5..9].copy_from_slice(&self.next_stream.to_be_bytes());
+                self.next_stream += 2;
+                self.stream.write_all(&request)
+            }
+        }
+        .context("cannot send a request")
     }
 
     /// Reads what is there; the request's time when the answer is whole.
@@ -137,31 +228,47 @@ impl Connection {
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes) {
             Ok(0) => bail!("the server closed a connection"),
-            Ok(length) => self.answer.extend_from_slice(&bytes[..length]),
+            Ok(length) => self.unread.extend_from_slice(&bytes[..length]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(None),
             Err(error) => return Err(error).context("cannot read an answer"),
         }
         let time = self.since.elapsed();
-        let Some(length) = whole_length(&self.answer)? else {
-            return Ok(None);
+        let answered = match self.protocol {
+            Protocol::Http1 => {
+                let length = whole_length(&self.unread)?;
+                if length.is_some_and(|length| self.unread.len() > length) {
+                    bail!("bytes behind the answer");
+                }
+                if length.is_some() {
+                    self.unread.clear();
+                }
+                length.is_some()
+            }
+            Protocol::Http2 => {
+                let read = http2::read(&self.unread)?;
+                self.unread.drain(..read.taken);
+                self.stream.write_all(&read.reply)?;
+                read.answered
+            }
         };
-        if self.answer.len() > length {
-            bail!("bytes behind the answer");
-        }
-        self.answer.clear();
-        Ok(Some(time))
+        Ok(answered.then_some(time))
     }
 }
 
-fn wait(polled: &mut [libc::pollfd]) -> anyhow::Result<()> {
-    let timeout = libc::c_int::try_from(ANSWER.as_millis())?;
+/// Waits for bytes on any, for so long; without a time for as long as an answer may take, and then it is an error.
+fn wait(polled: &mut [libc::pollfd], pause: Option<Duration>) -> anyhow::Result<()> {
+    let longest = pause.unwrap_or(ANSWER);
+    let time = libc::timespec {
+        tv_sec: libc::time_t::try_from(longest.as_secs())?,
+        tv_nsec: libc::c_long::from(longest.subsec_nanos()),
+    };
     let count = libc::nfds_t::try_from(polled.len())?;
-    // SAFETY: pointer and length are those of one slice.
+    // SAFETY: pointer and length are those of one slice; the time outlives the call, and there is no signal mask.
     #[allow(unsafe_code)]
-    let ready = unsafe { libc::poll(polled.as_mut_ptr(), count, timeout) };
+    let ready = unsafe { libc::ppoll(polled.as_mut_ptr(), count, &raw const time, std::ptr::null()) };
     match ready {
-        0 => bail!("no answer in {ANSWER:?}"),
-        1.. => Ok(()),
+        0 if pause.is_none() => bail!("no answer in {ANSWER:?}"),
+        0.. => Ok(()),
         _ => match std::io::Error::last_os_error() {
             error if error.kind() == ErrorKind::Interrupted => {
                 for entry in polled {
@@ -201,7 +308,7 @@ mod tests {
             (RequestKind::Lines(5), 5),
             (RequestKind::Lines(50), 50),
         ] {
-            for request in requests(kind) {
+            for request in Requests::new(kind, Protocol::Http1).bytes {
                 let text = String::from_utf8(request).unwrap();
                 let (_, headers) = text.split_once("\r\n").unwrap();
                 let headers = headers.strip_suffix("\r\n\r\n").unwrap();

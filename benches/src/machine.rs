@@ -36,6 +36,15 @@ impl Machine {
     }
 }
 
+impl Machine {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "processor": self.processor, "cores": self.cores, "memory_gib": self.memory, "kernel": self.kernel,
+            "envoy": self.envoy, "date": self.date, "commit": self.commit,
+        })
+    }
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { processor, cores, memory, kernel, envoy, date, commit } = self;

@@ -5,23 +5,80 @@ use std::fmt::Write as _;
 
 use anyhow::Context;
 
+use crate::latency;
 use crate::load::header_lines;
+use crate::machine::Machine;
+use crate::marks::{self, Mark};
 use crate::masking;
+use crate::memory::Memory;
+use crate::options::{Options, Subject};
 use crate::results::Results;
 use crate::rounds::SLICE;
+use crate::scale::{self, Scale};
 use crate::table;
 
 /// The page with what a run has found.
 ///
 /// # Errors
 /// When a part has no place on it.
-pub(crate) fn rewrite(page: String, results: &Results, masked: &[masking::Row]) -> anyhow::Result<String> {
-    if results.options.samplers {
-        return replace(page, "samplers", &figures(results));
+pub(crate) fn rewrite(
+    page: String,
+    results: &Results,
+    masked: &[masking::Row],
+    marks: &[Mark],
+) -> anyhow::Result<String> {
+    let options = &results.options;
+    let name = options.subject.name();
+    if options.subject != Subject::Tracers {
+        return replace(page, name, &figures(results));
     }
-    let page = replace(page, "tracers", &(figures(results) + &method(results)))?;
+    let page = replace(page, name, &(figures(results) + &method(results)))?;
     let rows = lines_of(&masking::HEADER, masked.iter().map(masking::Row::cells));
-    replace(page, "masking", &format!("Written by `{}`.\n\nMachine: {}.\n\n{rows}", command(results), results.machine))
+    let page = replace(page, "masking", &(written(options, &results.machine) + &rows))?;
+    let table = lines_of(&marks::HEADER, marks.iter().map(Mark::cells));
+    let verdict = if results.doubts.is_empty() { "" } else { "\nINCONCLUSIVE: see below.\n" };
+    replace(page, "marks", &(written(options, &results.machine) + &table + verdict))
+}
+
+/// The page with what a run about scale has found.
+///
+/// # Errors
+/// When it has no place for it.
+pub(crate) fn rewrite_scale(
+    page: String,
+    options: &Options,
+    machine: &Machine,
+    found: &Scale,
+) -> anyhow::Result<String> {
+    let mut part = written(options, machine) + &lines_of(&scale::HEADER, found.rows.iter().map(scale::Row::cells));
+    part.push('\n');
+    for note in found.notes() {
+        let _ = writeln!(part, "- {note}");
+    }
+    replace(page, options.subject.name(), &part)
+}
+
+/// The page with what a long run has found.
+///
+/// # Errors
+/// When it has no place for it.
+pub(crate) fn rewrite_soak(
+    page: String,
+    options: &Options,
+    machine: &Machine,
+    found: &[Memory],
+) -> anyhow::Result<String> {
+    let rows = lines_of(&table::MEMORY_HEADER, found.iter().map(table::memory_row));
+    let mut part = written(options, machine) + &rows + "\n";
+    for line in found.iter().flat_map(table::book_lines) {
+        let _ = writeln!(part, "- {line}");
+    }
+    replace(page, options.subject.name(), &part)
+}
+
+/// By which command, where and when.
+fn written(options: &Options, machine: &Machine) -> String {
+    format!("Written by `{}`.\n\nMachine: {machine}.\n\n", command(options))
 }
 
 /// The part `name` of the page, anew.
@@ -47,10 +104,12 @@ fn lines_of<const N: usize>(header: &[&str; N], rows: impl Iterator<Item = [Stri
 
 /// Where and what was measured, and whether that concludes.
 fn figures(results: &Results) -> String {
-    let mut part = format!("Written by `{}`.\n\nMachine: {}.\n\n", command(results), results.machine);
+    let name = results.options.subject.name();
+    let mut part = written(&results.options, &results.machine);
+    let _ = writeln!(part, "![CPU time that each variant adds to a request](benchmarks/{name}.svg)\n");
     part.push_str(&lines_of(&table::HEADER, results.figures.iter().map(table::row)));
     part.push('\n');
-    for line in table::ratio_lines(results).into_iter().chain(table::other_lines(results)) {
+    for line in table::lines(results) {
         let _ = writeln!(part, "- {line}");
     }
     let _ = writeln!(part, "\n```\n{}```\n", table::verdict(results));
@@ -89,8 +148,13 @@ fn method(results: &Results) -> String {
   variant's turn is counted. \"added\" is that of the filterless Envoy in the same round subtracted; median and quartiles
   are over rounds, the interval is a percentile bootstrap of the median (for ratios: of the ratio of medians).
 - The control is a second filterless Envoy. What it adds is the error of the method.
-- Latency is the client's, at saturation; median of the rounds' percentiles.
-- Memory is resident memory, before the first request and after the last.
+- Latency in the table is the client's, at saturation; median of the rounds' percentiles.
+- Latency at half of saturation: {latency} s of requests in each variant's turn, evenly spread over 16 connections, sent
+  whether or not earlier ones are answered. Each one's time counts from when it was due, so that a stall delays all that
+  fall into it. What is added is against the filterless Envoy in the same round.
+- Memory in the table is resident memory, before the first request and after the last. Linear memory is that of the
+  worker's virtual machine, which never shrinks; it is watched in an Envoy of its own, under as much load as 16
+  connections make, while the exporters' books have to balance at every look.
 - \"start\" is from the process's beginning until it serves, compared in turns of one start each; Envoy makes three VMs at one
   worker (the one that tries the configuration, the main thread's, the worker's).
 - The run fails if an answer was not 200, or if the upstream did not get the context that it should, or if the collector
@@ -102,15 +166,14 @@ fn method(results: &Results) -> String {
 ### What this does not say
 
 - Nothing of other machines, of bodies, of HTTP/2 or gRPC traffic, of TLS, or of more worker threads.
-- Nothing of latency below saturation.
 - The two tracers do not record the same attributes. Each records what it does by default.
-- The filter's own linear memory is not shown apart; it is in the resident memory.
 ",
         headers = header_lines(),
         connections = options.connections,
         requests = options.requests,
         rounds = options.rounds,
         slice = SLICE,
+        latency = latency::TURN,
         warm_up = options.warm_up,
         pinned = if options.pin { PINNED } else { NOT_PINNED },
     );
@@ -122,17 +185,15 @@ const PINNED: &str = "The measured Envoys share one core and never run at the sa
 const NOT_PINNED: &str = "Which core runs what is left to the kernel (`--no-pin`).";
 
 /// The command that repeats the run.
-fn command(results: &Results) -> String {
-    let (options, standard) = (&results.options, crate::options::Options::default());
-    let mut command = "cargo xtask bench".to_owned();
-    if options.samplers {
-        command.push_str(" --samplers");
-    }
+fn command(options: &Options) -> String {
+    let standard = Options { seconds: options.subject.seconds(), ..Options::default() };
+    let mut command = format!("cargo xtask bench {}", options.subject.option()).trim_end().to_owned();
     for (name, value, default) in [
         ("rounds", options.rounds, standard.rounds),
         ("requests", options.requests, standard.requests),
         ("connections", options.connections, standard.connections),
         ("starts", options.starts, standard.starts),
+        ("seconds", options.seconds, standard.seconds),
     ] {
         if value != default {
             let _ = write!(command, " --{name} {value}");
@@ -160,7 +221,7 @@ mod tests {
     fn the_page_has_a_place_for_every_part() {
         let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
         let page = std::fs::read_to_string(page).unwrap();
-        for part in ["tracers", "samplers", "masking"] {
+        for part in ["marks", "tracers", "samplers", "growth", "scale", "soak", "masking"] {
             replace(page.clone(), part, "").unwrap();
         }
     }

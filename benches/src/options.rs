@@ -11,13 +11,17 @@ USAGE
 
 OPTIONS
     --samplers          streams that are not recorded, by sampler, instead
-    --quick             few rounds, for a look; docs/benchmarks.md stays as it is
+    --growth            more headers, attributes and routes instead
+    --scale             throughput by workers, connections and protocol instead
+    --soak              one Envoy under load for an hour instead: memory, and whether the books balance
+    --quick             few rounds, for a look; docs/ stays as it is
     --rounds N          rounds that count (default 60)
     --requests N        requests to each variant in each round (default 1400)
     --connections N     keep-alive connections to each variant (default 4)
     --starts N          starts of Envoy with each filter and without (default 7)
+    --seconds N         how long memory is watched under load (default 300; 3600 with --soak; 0: not at all)
     --no-pin            leave it to the kernel which core runs what
-    --no-write          write neither docs/benchmarks.md nor target/bench.json
+    --no-write          write no file
 
 The exit code is 0 when the run measured what it says, even if it is inconclusive; the output says which.
 ";
@@ -42,8 +46,58 @@ pub(crate) struct Options {
     pub(crate) write: bool,
     /// Whether this is for a look only.
     pub(crate) quick: bool,
-    /// Whether samplers are compared, and not tracers.
-    pub(crate) samplers: bool,
+    /// What is compared.
+    pub(crate) subject: Subject,
+    /// Seconds under load before memory is looked at.
+    pub(crate) seconds: usize,
+}
+
+/// What a run is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// The filter beside Envoy's tracers, and all that has a mark.
+    Tracers,
+    /// Samplers that record nothing.
+    Samplers,
+    /// More headers, attributes and routes.
+    Growth,
+    /// Workers, connections and protocols.
+    Scale,
+    /// One Envoy for a long time.
+    Soak,
+}
+
+impl Subject {
+    /// Its option.
+    pub(crate) const fn option(self) -> &'static str {
+        match self {
+            Self::Tracers => "",
+            Self::Samplers => "--samplers",
+            Self::Growth => "--growth",
+            Self::Scale => "--scale",
+            Self::Soak => "--soak",
+        }
+    }
+
+    /// The part of the page that is its own, and the name of its files.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Tracers => "tracers",
+            Self::Samplers => "samplers",
+            Self::Growth => "growth",
+            Self::Scale => "scale",
+            Self::Soak => "soak",
+        }
+    }
+
+    /// For how long memory is watched unless the command line says.
+    pub(crate) const fn seconds(self) -> usize {
+        match self {
+            Self::Tracers => 300,
+            Self::Soak => 3600,
+            _ => 0,
+        }
+    }
 }
 
 impl Default for Options {
@@ -57,7 +111,8 @@ impl Default for Options {
             pin: true,
             write: true,
             quick: false,
-            samplers: false,
+            subject: Subject::Tracers,
+            seconds: Subject::Tracers.seconds(),
         }
     }
 }
@@ -75,10 +130,19 @@ pub(crate) enum Asked {
 pub(crate) fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<Asked> {
     let mut arguments = arguments.collect::<Vec<_>>();
     let mut options = Options::default();
+    for subject in [Subject::Samplers, Subject::Growth, Subject::Scale, Subject::Soak] {
+        if arguments.iter().any(|argument| argument == subject.option()) {
+            if options.subject != Subject::Tracers {
+                bail!("`{}` and `{}` are two runs", options.subject.option(), subject.option());
+            }
+            options = Options { subject, seconds: subject.seconds(), ..options };
+        }
+    }
     let before = arguments.len();
     arguments.retain(|argument| argument != "--quick");
     if arguments.len() != before {
-        options = Options { rounds: 8, warm_up: 2, starts: 3, quick: true, ..options };
+        options =
+            Options { rounds: 8, warm_up: 2, starts: 3, quick: true, seconds: options.seconds.min(10), ..options };
     }
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -92,10 +156,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<As
                 options.write = false;
                 continue;
             }
-            "--samplers" => {
-                options.samplers = true;
-                continue;
-            }
+            "--samplers" | "--growth" | "--scale" | "--soak" => continue,
             "--no-pin" => {
                 options.pin = false;
                 continue;
@@ -104,6 +165,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<As
             "--requests" => &mut options.requests,
             "--connections" => &mut options.connections,
             "--starts" => &mut options.starts,
+            "--seconds" => &mut options.seconds,
             other => bail!("no option `{other}`; `cargo xtask bench --help` lists them"),
         };
         let value = joined.or_else(|| rest.next().map(String::as_str));
@@ -111,7 +173,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<As
         *slot = value
             .parse()
             .ok()
-            .filter(|number| *number > 0)
+            .filter(|number| *number > 0 || name == "--seconds")
             .with_context(|| format!("`{name}` needs a number above 0, not `{value}`"))?;
     }
     Ok(Asked::Run(options))
@@ -125,7 +187,7 @@ mod tests {
     fn options_come_joined_or_apart_and_win_over_quick() {
         let read = |line: &str| read(line.split_whitespace().map(str::to_owned));
         let standard = Options::default();
-        let quick = Options { rounds: 8, warm_up: 2, starts: 3, quick: true, ..standard };
+        let quick = Options { rounds: 8, warm_up: 2, starts: 3, quick: true, seconds: 10, ..standard };
         for (line, expected) in [
             ("", standard),
             ("--rounds 3", Options { rounds: 3, ..standard }),
@@ -133,13 +195,16 @@ mod tests {
             ("--quick", quick),
             ("--rounds 5 --quick", Options { rounds: 5, ..quick }), // in either order
             ("--no-pin", Options { pin: false, ..standard }),
-            ("--samplers --quick", Options { samplers: true, ..quick }),
+            ("--samplers --quick", Options { subject: Subject::Samplers, seconds: 0, ..quick }),
+            ("--soak", Options { subject: Subject::Soak, seconds: 3600, ..standard }),
+            ("--seconds 60 --soak", Options { subject: Subject::Soak, seconds: 60, ..standard }),
+            ("--seconds=0", Options { seconds: 0, ..standard }),
             ("--connections=1 --starts 1", Options { connections: 1, starts: 1, ..standard }),
         ] {
             assert_eq!(read(line).unwrap(), Asked::Run(expected), "{line}");
         }
         assert_eq!(read("--rounds 3 --help").unwrap(), Asked::Help);
-        for line in ["--round 3", "--rounds", "--rounds x", "--rounds 0", "--rounds -1", "more"] {
+        for line in ["--round 3", "--rounds", "--rounds x", "--rounds 0", "--rounds -1", "more", "--soak --scale"] {
             assert!(read(line).is_err(), "{line}");
         }
     }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use meshspan_kit::config::EnvoyConfig;
 use serde_json::{Value, json};
 
+use crate::load::more_header;
 use crate::sampler::Sampler;
 use crate::subject::Upstream;
 use crate::variant::Expected;
@@ -53,6 +54,10 @@ pub(crate) struct Settings {
     pub(crate) metrics: Option<MetricsWay>,
     /// Whether each request makes a log record.
     pub(crate) logs: bool,
+    /// So many of the header lines that not all requests have become attributes.
+    pub(crate) captured: usize,
+    /// So many route templates, of which the requests follow the last.
+    pub(crate) routes: usize,
 }
 
 /// A way out for metrics.
@@ -69,7 +74,7 @@ const METRICS_INTERVAL: u64 = 5_000;
 
 impl Settings {
     /// Neither traces nor anything else.
-    pub(crate) const NOTHING: Self = Self { percent: None, metrics: None, logs: false };
+    pub(crate) const NOTHING: Self = Self { percent: None, metrics: None, logs: false, captured: 0, routes: 0 };
     /// Traces, everything sampled.
     pub(crate) const TRACES: Self = Self { percent: Some(100.0), ..Self::NOTHING };
 }
@@ -97,7 +102,7 @@ impl Proxy {
             Self::Filterless | Self::Again | Self::EmptyFilter | Self::Lua => nothing,
             Self::Zipkin => Expected { spans: 1.0, ..nothing },
             Self::Native { percent, access_log } => Expected { spans: percent / 100.0, logs: access_log, ..nothing },
-            Self::Meshspan(Settings { percent, metrics, logs }) => {
+            Self::Meshspan(Settings { percent, metrics, logs, .. }) => {
                 Expected { spans: percent.unwrap_or(0.0) / 100.0, at_most: false, logs, metrics }
             }
             Self::Sampler(sampler) => Expected { spans: sampler.most(), at_most: true, ..nothing },
@@ -174,6 +179,8 @@ impl Settings {
             MetricsWay::Prometheus => "metrics for Prometheus".to_owned(),
         }));
         parts.extend(self.logs.then(|| "logs".to_owned()));
+        parts.extend((self.captured > 0).then(|| format!("{} captured", self.captured)));
+        parts.extend((self.routes > 0).then(|| format!("{} templates", self.routes)));
         parts.join(", ")
     }
 
@@ -200,6 +207,16 @@ impl Settings {
             }
             Some(MetricsWay::Prometheus) => config["distribution"]["meshspan"]["metrics"] = json!({"prometheus": {}}),
             None => {}
+        }
+        if self.captured > 0 {
+            let names: Vec<_> = (0..self.captured).map(more_header).collect();
+            config["instrumentation/development"]["general"]["http"]["server"]["request_captured_headers"] =
+                names.into();
+        }
+        if self.routes > 0 {
+            let others = (1..self.routes).map(|number| format!("/service-{}/area-{number}/{{id}}", number % 50));
+            let templates: Vec<_> = others.chain(["/api/{kind}/{id}".to_owned()]).collect();
+            config["distribution"]["meshspan"]["routes"] = templates.into();
         }
         if self.logs {
             config["logger_provider"] = json!({"processors": [{"batch": {"exporter": exporter}}]});

@@ -3,9 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::collector::Received;
+use crate::growth::{self, Growth};
+use crate::latency::Latency;
 use crate::load::header_lines;
 use crate::machine::Machine;
 use crate::marks::{COMPARISONS, Comparison};
+use crate::memory::{Memory, Usage};
 use crate::options::Options;
 use crate::rounds::{Measured, Round};
 use crate::start::{Start, StartRound};
@@ -31,6 +34,11 @@ pub(crate) struct Results {
     pub(crate) module_bytes: u64,
     pub(crate) figures: Vec<Figures>,
     pub(crate) ratios: Vec<Ratio>,
+    /// Of a run about growth.
+    pub(crate) growth: Vec<Growth>,
+    /// Of the main run.
+    pub(crate) latency: Option<Latency>,
+    pub(crate) memory: Vec<Memory>,
     /// Not of every run.
     pub(crate) starts: Option<Starts>,
     pub(crate) measured: Measured,
@@ -78,22 +86,23 @@ pub(crate) struct AddedStart {
 }
 
 impl Results {
+    #[allow(clippy::too_many_arguments, reason = "all that a run finds")]
     pub(crate) fn of(
         options: Options,
         machine: Machine,
         module_bytes: u64,
-        subjects: &[Subject],
+        figures: Vec<Figures>,
         measured: Measured,
         starts: &[StartRound],
-    ) -> anyhow::Result<Self> {
-        let variants: Vec<_> = subjects.iter().map(|subject| subject.variant).collect();
-        let figures = subjects
-            .iter()
-            .enumerate()
-            .map(|(index, subject)| figures(Variant::base_of(&variants, index), index, subject, &measured))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        latency: Option<Latency>,
+        memory: Vec<Memory>,
+    ) -> Self {
+        let variants: Vec<_> = figures.iter().map(|figures| figures.variant).collect();
         let mut results = Self {
             ratios: ratios(&variants, &measured),
+            growth: growth::of(&variants, &measured),
+            latency,
+            memory,
             starts: (!starts.is_empty()).then(|| Starts::of(starts)),
             doubts: Vec::new(),
             options,
@@ -103,13 +112,16 @@ impl Results {
             measured,
         };
         results.doubts = results.find_doubts();
-        Ok(results)
+        results
     }
 
     /// Everything, with the rounds as they were, so that others can compute from them.
     pub(crate) fn json(&self) -> Value {
         let per_variant = self.figures.iter().enumerate().map(|(index, figures)| {
-            let rounds = |pick: &dyn Fn(usize) -> f64| (0..self.measured.rounds.len()).map(pick).collect::<Vec<_>>();
+            let hundredths = |value: f64| (value * 100.0).round() / 100.0;
+            let rounds = |pick: &dyn Fn(usize) -> f64| {
+                (0..self.measured.rounds.len()).map(|at| hundredths(pick(at))).collect::<Vec<_>>()
+            };
             let round = |at: usize| &self.measured.rounds[at];
             json!({
                 "name": figures.variant.name(),
@@ -130,15 +142,12 @@ impl Results {
                 },
             })
         });
-        let machine = &self.machine;
         json!({
             "conclusive": self.doubts.is_empty(),
             "doubts": self.doubts,
-            "machine": {
-                "processor": machine.processor, "cores": machine.cores, "memory_gib": machine.memory,
-                "kernel": machine.kernel, "envoy": machine.envoy, "date": machine.date, "commit": machine.commit,
-                "used_by_others": self.measured.others, "stolen": self.measured.stolen,
-            },
+            "machine": self.machine.json(),
+            "used_by_others": self.measured.others,
+            "stolen": self.measured.stolen,
             "method": {
                 "rounds": self.options.rounds, "warm_up_rounds": self.options.warm_up,
                 "requests_a_round": self.options.requests, "connections": self.options.connections, "pinned": self.options.pin,
@@ -149,6 +158,11 @@ impl Results {
                 "what": ratio.comparison.name, "above": ratio.comparison.above.name(),
                 "below": ratio.comparison.below.name(), "ratio": estimate_json(&ratio.estimate),
             })).collect::<Vec<_>>(),
+            "growth": self.growth.iter().map(|growth| json!({
+                "what": growth.what, "mark": growth.mark, "ratio": estimate_json(&growth.estimate),
+            })).collect::<Vec<_>>(),
+            "latency_at_half_of_saturation": self.latency.as_ref().map(latency_json),
+            "memory": self.memory.iter().map(memory_json).collect::<Vec<_>>(),
             "module_bytes": self.module_bytes,
             "start_ms": self.starts.as_ref().map(|starts| json!({
                 "filterless": starts.filterless_wall,
@@ -202,8 +216,44 @@ impl Results {
                 ));
             }
         }
+        for growth in &self.growth {
+            if !ratio_is_clear(&growth.estimate) {
+                doubts.push(format!("{}: the rounds disagree", growth.what));
+            }
+        }
         doubts
     }
+}
+
+fn latency_json(latency: &Latency) -> Value {
+    let figures = latency.figures.iter().map(|figures| {
+        json!({
+            "name": figures.variant.name(), "p50_us": figures.p50, "p99_us": figures.p99,
+            "added_p50_us": figures.added_p50.as_ref().map(estimate_json),
+            "added_p99_us": figures.added_p99.as_ref().map(estimate_json),
+        })
+    });
+    json!({"saturated_requests_per_second": latency.saturated, "requests_per_second": latency.rate,
+        "rounds": latency.rounds, "variants": figures.collect::<Vec<_>>()})
+}
+
+/// What an Envoy held.
+pub(crate) fn memory_json(memory: &Memory) -> Value {
+    let usage = |usage: &Usage| {
+        json!({
+            "linear_bytes": usage.linear, "allocated_bytes": usage.allocated, "resident_bytes": usage.resident,
+        })
+    };
+    let books = memory.books.iter().map(|(signal, books)| {
+        let value = json!({"started": books.started, "exported": books.exported, "dropped": books.dropped,
+            "queued": books.queued, "in_flight": books.in_flight});
+        (signal.clone(), value)
+    });
+    json!({
+        "name": memory.variant.name(), "seconds": memory.took.as_secs_f64(), "requests": memory.requests,
+        "idle": usage(&memory.idle), "settled": usage(&memory.settled), "most": usage(&memory.most),
+        "after": usage(&memory.after), "books": books.collect::<serde_json::Map<_, _>>(),
+    })
 }
 
 impl Starts {
@@ -236,7 +286,26 @@ fn ratio_is_clear(ratio: &Estimate) -> bool {
     ratio.median > 0.0 && ratio.uncertainty() <= RATIO * ratio.median
 }
 
-fn figures(base: Option<usize>, index: usize, subject: &Subject, measured: &Measured) -> anyhow::Result<Figures> {
+/// What the rounds say of each variant.
+pub(crate) fn figures_of(
+    subjects: &[Subject],
+    received: &[Received],
+    measured: &Measured,
+) -> anyhow::Result<Vec<Figures>> {
+    let variants: Vec<_> = subjects.iter().map(|subject| subject.variant).collect();
+    let of = |(index, (subject, received)): (usize, (&Subject, &Received))| {
+        figures(Variant::base_of(&variants, index), index, subject, *received, measured)
+    };
+    subjects.iter().zip(received).enumerate().map(of).collect()
+}
+
+fn figures(
+    base: Option<usize>,
+    index: usize,
+    subject: &Subject,
+    received: Received,
+    measured: &Measured,
+) -> anyhow::Result<Figures> {
     let rounds = &measured.rounds;
     let over_base = |pick: &dyn Fn(&Round) -> &Vec<f64>| {
         let base = base?;
@@ -252,7 +321,7 @@ fn figures(base: Option<usize>, index: usize, subject: &Subject, measured: &Meas
         p99: median(rounds.iter().map(|round| round.p99[index])),
         memory: (subject.idle_memory, subject.memory()?),
         requests: subject.requests(),
-        received: subject.received()?,
+        received,
     })
 }
 

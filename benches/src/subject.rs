@@ -12,7 +12,7 @@ use meshspan_kit::service::Service;
 
 use crate::collector::{Collector, Received};
 use crate::cpu::ProcessClock;
-use crate::load::{Load, UNSAMPLED_PARENT};
+use crate::load::{Load, Protocol, UNSAMPLED_PARENT};
 use crate::proxy::{LISTENER, Proxy};
 use crate::sampler::STRATEGY;
 use crate::variant::{RequestKind, Variant};
@@ -89,6 +89,8 @@ pub(crate) struct Subject {
     pub(crate) idle_memory: u64,
     pub(crate) envoy: Envoy,
     collector: Collector,
+    /// Requests on other connections.
+    others: usize,
 }
 
 impl Subject {
@@ -98,7 +100,18 @@ impl Subject {
         upstream: &Upstream,
         connections: usize,
     ) -> anyhow::Result<Self> {
-        Self::try_start(variant, binary, upstream, connections).with_context(|| variant.name())
+        Self::start_with(variant, binary, upstream, connections, 1)
+    }
+
+    /// The same with so many workers.
+    pub(crate) fn start_with(
+        variant: Variant,
+        binary: &EnvoyBinary,
+        upstream: &Upstream,
+        connections: usize,
+        concurrency: u32,
+    ) -> anyhow::Result<Self> {
+        Self::try_start(variant, binary, upstream, connections, concurrency).with_context(|| variant.name())
     }
 
     fn try_start(
@@ -106,19 +119,21 @@ impl Subject {
         binary: &EnvoyBinary,
         upstream: &Upstream,
         connections: usize,
+        concurrency: u32,
     ) -> anyhow::Result<Self> {
         let collector = Collector::start()?;
         let config = variant.proxy.config(upstream, collector.otlp.address(), collector.zipkin.address())?;
-        let envoy = start(binary, &config)?;
+        let envoy = start_with(binary, &config, concurrency)?;
         let idle_memory = envoy.resident_memory()?;
         check_context(variant, envoy.address(LISTENER)?)?;
         Ok(Self {
             variant,
             clock: ProcessClock::of(envoy.process_id())?,
-            load: Load::connect(envoy.address(LISTENER)?, connections, variant.request)?,
+            load: Load::connect(envoy.address(LISTENER)?, connections, variant.request, Protocol::Http1)?,
             idle_memory,
             envoy,
             collector,
+            others: 1,
         })
     }
 
@@ -131,9 +146,19 @@ impl Subject {
         self.envoy.resident_memory()
     }
 
-    /// Requests so far: the load's, and the one of [`check_context`].
+    /// Opens connections beside the usual ones; what is sent on them is to be told to [`Self::sent_besides`].
+    pub(crate) fn connect(&self, connections: usize, protocol: Protocol) -> anyhow::Result<Load> {
+        Load::connect(self.envoy.address(LISTENER)?, connections, self.variant.request, protocol)
+    }
+
+    /// So many requests were sent on other connections than the usual ones.
+    pub(crate) fn sent_besides(&mut self, count: usize) {
+        self.others += count;
+    }
+
+    /// Requests so far, the one of [`check_context`] among them.
     pub(crate) fn requests(&self) -> usize {
-        self.load.sent() + 1
+        self.load.sent() + self.others
     }
 
     /// What its collector accepted so far.
@@ -168,6 +193,29 @@ impl Subject {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// How long no more spans come before none is expected: longer than any flushes.
+const QUIET: Duration = Duration::from_secs(8);
+
+impl Subject {
+    /// The share of requests of which a span came, once no more come.
+    ///
+    /// # Errors
+    /// When more came than there were requests.
+    pub(crate) fn arrived(&self) -> anyhow::Result<f64> {
+        let (mut last, mut since) = (self.collector.spans(), Instant::now());
+        while last < self.requests() && since.elapsed() < QUIET {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = self.collector.spans();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+        ensure!(last <= self.requests(), "{}: {} requests came to {last} spans", self.variant.name(), self.requests());
+        #[allow(clippy::cast_precision_loss, reason = "counts")]
+        Ok(last as f64 / self.requests() as f64)
     }
 }
 
@@ -209,9 +257,15 @@ fn check_context(variant: Variant, address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts an Envoy as every one here runs: one worker, and a log that costs nothing.
+/// Starts an Envoy as nearly every one here runs: one worker, and a log that costs nothing.
 pub(crate) fn start(binary: &EnvoyBinary, config: &EnvoyConfig) -> anyhow::Result<Envoy> {
-    Envoy::start_with(binary, config, &Options { log_level: "warning".to_owned(), ..Options::default() })
+    start_with(binary, config, 1)
+}
+
+/// The same with so many workers.
+fn start_with(binary: &EnvoyBinary, config: &EnvoyConfig, concurrency: u32) -> anyhow::Result<Envoy> {
+    let options = Options { log_level: "warning".to_owned(), concurrency, ..Options::default() };
+    Envoy::start_with(binary, config, &options)
 }
 
 fn last_lines(log: &str, count: usize) -> String {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::memory::{Books, Memory, Usage};
 use crate::results::{Figures, Results};
 use crate::statistics::Estimate;
 
@@ -9,12 +10,25 @@ use crate::statistics::Estimate;
 pub(crate) fn text(results: &Results) -> String {
     let mut text = aligned(&HEADER, results.figures.iter().map(row));
     text.push('\n');
-    for line in ratio_lines(results).into_iter().chain(other_lines(results)) {
+    for line in lines(results) {
         let _ = writeln!(text, "{line}");
     }
     text.push('\n');
     text.push_str(&verdict(results));
     text
+}
+
+/// All that stands below the table.
+pub(crate) fn lines(results: &Results) -> Vec<String> {
+    let mut lines = ratio_lines(results);
+    lines.extend(growth_lines(results));
+    lines.extend(latency_lines(results));
+    lines.extend(results.memory.iter().flat_map(|memory| {
+        let [name, time, what, idle, _, after] = memory_row(memory);
+        std::iter::once(format!("{name}: {time}: {what}, MiB: idle {idle}, {after}")).chain(book_lines(memory))
+    }));
+    lines.extend(other_lines(results));
+    lines
 }
 
 /// A table as aligned text.
@@ -64,6 +78,75 @@ pub(crate) fn ratio_lines(results: &Results) -> Vec<String> {
         format!("{name}: {median:.2} (95 % interval {:.2} to {:.2})", interval.0, interval.1)
     });
     lines.collect()
+}
+
+/// How the cost grows, a line each.
+pub(crate) fn growth_lines(results: &Results) -> Vec<String> {
+    let lines = results.growth.iter().map(|growth| {
+        let Estimate { median, interval, .. } = growth.estimate;
+        format!(
+            "{}: {median:.2} times (95 % interval {:.2} to {:.2}), to be at most {:.2}",
+            growth.what, interval.0, interval.1, growth.mark
+        )
+    });
+    lines.collect()
+}
+
+/// Latency, a line each.
+pub(crate) fn latency_lines(results: &Results) -> Vec<String> {
+    let Some(latency) = &results.latency else { return Vec::new() };
+    let mut lines = vec![format!(
+        "latency at {:.0} requests/s, half of what the filterless proxy serves when saturated ({:.0} requests/s), {} \
+         rounds:",
+        latency.rate, latency.saturated, latency.rounds
+    )];
+    lines.extend(latency.figures.iter().map(|figures| {
+        let added = |estimate: Option<Estimate>| {
+            estimate.map_or_else(String::new, |Estimate { median, interval, .. }| {
+                format!(" ({median:+.0}, 95 % interval {:.0} to {:.0})", interval.0, interval.1)
+            })
+        };
+        format!(
+            "latency, {}: p50 {:.0} µs{}, p99 {:.0} µs{}",
+            figures.variant.name(),
+            figures.p50,
+            added(figures.added_p50),
+            figures.p99,
+            added(figures.added_p99)
+        )
+    }));
+    lines
+}
+
+/// The columns' heads of what an Envoy held.
+pub(crate) const MEMORY_HEADER: [&str; 6] =
+    ["variant", "time, requests", "MiB", "idle", "after a tenth of the time", "the most after that → at the end"];
+
+/// An Envoy's cells.
+pub(crate) fn memory_row(memory: &Memory) -> [String; 6] {
+    let cells = |usage: &Usage| {
+        format!("{:.2} / {:.1} / {:.0}", mebibytes(usage.linear), mebibytes(usage.allocated), mebibytes(usage.resident))
+    };
+    [
+        memory.variant.name(),
+        format!("{} s, {}", memory.took.as_secs(), memory.requests),
+        "linear / Envoy's allocator / resident".to_owned(),
+        cells(&memory.idle),
+        cells(&memory.settled),
+        format!("{} → {}", cells(&memory.most), cells(&memory.after)),
+    ]
+}
+
+/// What became of everything, a line for each signal.
+pub(crate) fn book_lines(memory: &Memory) -> Vec<String> {
+    let line = |(signal, books): (&String, &Books)| {
+        let Books { started, exported, dropped, queued, in_flight } = books;
+        let name = memory.variant.name();
+        format!(
+            "{name}: {signal}: {started} = {exported} exported + {dropped} dropped + {queued} queued + {in_flight} in flight"
+        )
+    };
+    memory.books.iter().map(line).collect()
 }
 
 /// Module, start and what surrounded the run, a line each.

@@ -96,6 +96,38 @@ impl Variant {
         Sampler::ALL.iter().map(|sampler| Self::plain(Proxy::Sampler(*sampler))).collect()
     }
 
+    const fn lines(proxy: Proxy, lines: usize) -> Self {
+        Self { proxy, request: RequestKind::Lines(lines) }
+    }
+
+    /// The filter with so many header lines; everything sampled, or nothing.
+    pub(crate) const fn with_lines(lines: usize, sampled: bool) -> Self {
+        let percent = if sampled { 100.0 } else { 0.0 };
+        Self::lines(Proxy::Meshspan(Settings { percent: Some(percent), ..Settings::NOTHING }), lines)
+    }
+
+    /// The filter with 50 header lines, of which so many become attributes.
+    pub(crate) const fn with_captured(captured: usize) -> Self {
+        Self::lines(Proxy::Meshspan(Settings { captured, ..Settings::TRACES }), 50)
+    }
+
+    /// The filter with so many route templates.
+    pub(crate) const fn with_routes(routes: usize) -> Self {
+        Self::lines(Proxy::Meshspan(Settings { routes, ..Settings::TRACES }), 10)
+    }
+
+    /// Those of the table of growth, in its order.
+    pub(crate) fn growth() -> Vec<Self> {
+        let lines = [5, 10, 20, 50];
+        let mut variants = vec![Self::lines(Proxy::Filterless, 5), Self::lines(Proxy::Again, 5)];
+        variants.extend(lines.iter().skip(1).map(|lines| Self::lines(Proxy::Filterless, *lines)));
+        variants.extend(lines.map(|lines| Self::with_lines(lines, false)));
+        variants.extend(lines.map(|lines| Self::with_lines(lines, true)));
+        variants.extend([10, 20, 40].map(Self::with_captured));
+        variants.extend([1, 100, 10_000].map(Self::with_routes));
+        variants
+    }
+
     /// Whether it is the first one over again, so that any difference is the method's.
     pub(crate) fn is_control(self) -> bool {
         matches!(self.proxy, Proxy::Again | Proxy::Sampler(Sampler::AlwaysOffAgain))
@@ -143,16 +175,17 @@ mod tests {
 
     #[test]
     fn each_is_measured_against_the_one_with_its_requests() {
-        let variants = Variant::TRACERS;
-        for (index, variant) in variants.iter().enumerate() {
-            match Variant::base_of(variants, index) {
-                Some(base) => assert_eq!(
-                    (variants[base].proxy, variants[base].request),
-                    (Proxy::Filterless, variant.request),
-                    "{}",
-                    variant.name()
-                ),
-                None => assert_eq!(variant.proxy, Proxy::Filterless),
+        for variants in [Variant::TRACERS.to_vec(), Variant::growth()] {
+            for (index, variant) in variants.iter().enumerate() {
+                match Variant::base_of(&variants, index) {
+                    Some(base) => assert_eq!(
+                        (variants[base].proxy, variants[base].request),
+                        (Proxy::Filterless, variant.request),
+                        "{}",
+                        variant.name()
+                    ),
+                    None => assert_eq!(variant.proxy, Proxy::Filterless),
+                }
             }
         }
         let samplers = Variant::samplers();
@@ -162,7 +195,7 @@ mod tests {
 
     #[test]
     fn names_tell_them_apart() {
-        for variants in [Variant::TRACERS.to_vec(), Variant::samplers()] {
+        for variants in [Variant::TRACERS.to_vec(), Variant::samplers(), Variant::growth()] {
             let names: std::collections::BTreeSet<_> = variants.iter().map(|variant| variant.name()).collect();
             assert_eq!(names.len(), variants.len(), "{names:#?}");
         }

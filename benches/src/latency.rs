@@ -1,0 +1,107 @@
+//! Latency below saturation: requests come at a fixed rate, whether or not earlier ones are answered, and each one's
+//! time counts from when it was due.
+
+use std::time::Instant;
+
+use crate::load::{Load, Protocol};
+use crate::options::Options;
+use crate::progress::Progress;
+use crate::statistics::{Estimate, Random, median, quantile};
+use crate::subject::Subject;
+use crate::variant::Variant;
+
+/// Connections that share the rate, and that saturate the filterless proxy before.
+const CONNECTIONS: usize = 16;
+/// How long one variant's turn in a round is, seconds.
+pub(crate) const TURN: f64 = 0.5;
+/// So many requests find out what a saturated proxy does, in each of so many tries.
+const SATURATING: (usize, usize) = (10_000, 5);
+
+/// What is compared: the first is what latency is added to.
+pub(crate) const COMPARED: [Variant; 3] = [Variant::FILTERLESS, Variant::NATIVE, Variant::MESHSPAN];
+
+/// What was found.
+pub(crate) struct Latency {
+    /// Requests a second that the filterless proxy serves when it is saturated.
+    pub(crate) saturated: f64,
+    /// Requests a second that came.
+    pub(crate) rate: f64,
+    pub(crate) rounds: usize,
+    /// One for each of [`COMPARED`].
+    pub(crate) figures: Vec<Figures>,
+}
+
+/// What was found of one variant, µs.
+pub(crate) struct Figures {
+    pub(crate) variant: Variant,
+    /// Medians of the rounds' percentiles.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    /// Over the filterless proxy in the same round; not for that one itself.
+    pub(crate) added_p50: Option<Estimate>,
+    pub(crate) added_p99: Option<Estimate>,
+}
+
+/// Measures those of [`COMPARED`], which are all among `subjects`, at half of what the first one can do.
+pub(crate) fn measure(subjects: &mut [Subject], options: &Options) -> anyhow::Result<Latency> {
+    let places: Vec<usize> =
+        COMPARED.iter().filter_map(|variant| subjects.iter().position(|subject| subject.variant == *variant)).collect();
+    anyhow::ensure!(places.len() == COMPARED.len(), "not all that latency is measured of is running");
+    let mut loads = places
+        .iter()
+        .map(|place| subjects[*place].connect(CONNECTIONS, Protocol::Http1))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let saturated = saturate(&mut loads[0])?;
+    let rate = saturated / 2.0;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    let count = (rate * TURN) as usize;
+    let mut random = Random::new(2);
+    let mut order: Vec<usize> = (0..loads.len()).collect();
+    let mut progress = Progress::of("rounds at half of saturation", options.rounds);
+    // Each has the median and the 99th percentile of each variant.
+    let mut rounds: Vec<Vec<(f64, f64)>> = Vec::new();
+    for number in 0..options.warm_up + options.rounds {
+        let mut round = vec![(0.0, 0.0); loads.len()];
+        random.shuffle(&mut order);
+        for &index in &order {
+            #[allow(clippy::cast_precision_loss, reason = "far below 2^52 ns")]
+            let times: Vec<f64> = loads[index].run_at(rate, count)?.into_iter().map(|ns| ns as f64 / 1e3).collect();
+            round[index] = (quantile(&times, 0.5), quantile(&times, 0.99));
+        }
+        if number >= options.warm_up {
+            rounds.push(round);
+            progress.step("");
+        }
+    }
+    for (place, load) in places.iter().zip(&loads) {
+        subjects[*place].sent_besides(load.sent());
+    }
+    let figures = COMPARED.iter().enumerate().map(|(index, variant)| figures(*variant, index, &rounds));
+    Ok(Latency { saturated, rate, rounds: rounds.len(), figures: figures.collect() })
+}
+
+/// Requests a second when the next one follows every answer at once: the median of the tries.
+fn saturate(load: &mut Load) -> anyhow::Result<f64> {
+    let (count, tries) = SATURATING;
+    let once = |_| {
+        let begun = Instant::now();
+        load.run(count)?;
+        #[allow(clippy::cast_precision_loss, reason = "a count")]
+        anyhow::Ok(count as f64 / begun.elapsed().as_secs_f64())
+    };
+    Ok(median((0..tries).map(once).collect::<anyhow::Result<Vec<_>>>()?.into_iter()))
+}
+
+fn figures(variant: Variant, index: usize, rounds: &[Vec<(f64, f64)>]) -> Figures {
+    let added = |pick: &dyn Fn(&(f64, f64)) -> f64| {
+        let added = rounds.iter().map(|round| pick(&round[index]) - pick(&round[0]));
+        (index > 0).then(|| Estimate::of(&added.collect::<Vec<_>>()))
+    };
+    Figures {
+        variant,
+        p50: median(rounds.iter().map(|round| round[index].0)),
+        p99: median(rounds.iter().map(|round| round[index].1)),
+        added_p50: added(&|percentiles| percentiles.0),
+        added_p99: added(&|percentiles| percentiles.1),
+    }
+}
