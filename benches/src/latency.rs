@@ -10,7 +10,7 @@ use crate::statistics::{Estimate, Random, median, quantile};
 use crate::subject::Subject;
 use crate::variant::Variant;
 
-/// Connections that share the rate, and that saturate the filterless proxy before.
+/// Connections that share the rate, and that saturate the proxies before.
 const CONNECTIONS: usize = 16;
 /// How long one variant's turn in a round is, seconds.
 pub(crate) const TURN: f64 = 0.5;
@@ -22,9 +22,8 @@ pub(crate) const COMPARED: [Variant; 3] = [Variant::FILTERLESS, Variant::NATIVE,
 
 /// What was found.
 pub(crate) struct Latency {
-    /// Requests a second that the filterless proxy serves when it is saturated.
-    pub(crate) saturated: f64,
-    /// Requests a second that came.
+    /// Requests a second that came: half of what the one that serves the fewest serves when it is saturated, so that
+    /// none is so busy that its latency is that of a queue.
     pub(crate) rate: f64,
     pub(crate) rounds: usize,
     /// One for each of [`COMPARED`].
@@ -34,6 +33,8 @@ pub(crate) struct Latency {
 /// What was found of one variant, µs.
 pub(crate) struct Figures {
     pub(crate) variant: Variant,
+    /// Requests a second that it serves when it is saturated.
+    pub(crate) saturated: f64,
     /// Medians of the rounds' percentiles.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
@@ -42,7 +43,7 @@ pub(crate) struct Figures {
     pub(crate) added_p99: Option<Estimate>,
 }
 
-/// Measures those of [`COMPARED`], which are all among `subjects`, at half of what the first one can do.
+/// Measures those of [`COMPARED`], which are all among `subjects`.
 pub(crate) fn measure(subjects: &mut [Subject], options: &Options) -> anyhow::Result<Latency> {
     let places: Vec<usize> =
         COMPARED.iter().filter_map(|variant| subjects.iter().position(|subject| subject.variant == *variant)).collect();
@@ -51,8 +52,8 @@ pub(crate) fn measure(subjects: &mut [Subject], options: &Options) -> anyhow::Re
         .iter()
         .map(|place| subjects[*place].connect(CONNECTIONS, Protocol::Http1))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let saturated = saturate(&mut loads[0])?;
-    let rate = saturated / 2.0;
+    let saturated = saturate(&mut loads)?;
+    let rate = saturated.iter().copied().fold(f64::INFINITY, f64::min) / 2.0;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
     let count = (rate * TURN) as usize;
     let mut random = Random::new(2);
@@ -76,29 +77,34 @@ pub(crate) fn measure(subjects: &mut [Subject], options: &Options) -> anyhow::Re
     for (place, load) in places.iter().zip(&loads) {
         subjects[*place].sent_besides(load.sent());
     }
-    let figures = COMPARED.iter().enumerate().map(|(index, variant)| figures(*variant, index, &rounds));
-    Ok(Latency { saturated, rate, rounds: rounds.len(), figures: figures.collect() })
+    let figures =
+        COMPARED.iter().enumerate().map(|(index, variant)| figures(*variant, saturated[index], index, &rounds));
+    Ok(Latency { rate, rounds: rounds.len(), figures: figures.collect() })
 }
 
-/// Requests a second when the next one follows every answer at once: the median of the tries.
-fn saturate(load: &mut Load) -> anyhow::Result<f64> {
+/// Requests a second of each when the next one follows every answer at once: the median of the tries.
+fn saturate(loads: &mut [Load]) -> anyhow::Result<Vec<f64>> {
     let (count, tries) = SATURATING;
-    let once = |_| {
-        let begun = Instant::now();
-        load.run(count)?;
-        #[allow(clippy::cast_precision_loss, reason = "a count")]
-        anyhow::Ok(count as f64 / begun.elapsed().as_secs_f64())
-    };
-    Ok(median((0..tries).map(once).collect::<anyhow::Result<Vec<_>>>()?.into_iter()))
+    let mut found = vec![Vec::new(); loads.len()];
+    for _ in 0..tries {
+        for (load, found) in loads.iter_mut().zip(&mut found) {
+            let begun = Instant::now();
+            load.run(count)?;
+            #[allow(clippy::cast_precision_loss, reason = "a count")]
+            found.push(count as f64 / begun.elapsed().as_secs_f64());
+        }
+    }
+    Ok(found.into_iter().map(|each| median(each.into_iter())).collect())
 }
 
-fn figures(variant: Variant, index: usize, rounds: &[Vec<(f64, f64)>]) -> Figures {
+fn figures(variant: Variant, saturated: f64, index: usize, rounds: &[Vec<(f64, f64)>]) -> Figures {
     let added = |pick: &dyn Fn(&(f64, f64)) -> f64| {
         let added = rounds.iter().map(|round| pick(&round[index]) - pick(&round[0]));
         (index > 0).then(|| Estimate::of(&added.collect::<Vec<_>>()))
     };
     Figures {
         variant,
+        saturated,
         p50: median(rounds.iter().map(|round| round[index].0)),
         p99: median(rounds.iter().map(|round| round[index].1)),
         added_p50: added(&|percentiles| percentiles.0),

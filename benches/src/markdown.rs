@@ -150,7 +150,7 @@ fn method(results: &Results) -> String {
 - The control is a second filterless Envoy. What it adds is the error of the method.
 - Latency in the table is the client's, at saturation; median of the rounds' percentiles.
 - Latency at half of saturation: {latency} s of requests in each variant's turn, evenly spread over 16 connections, sent
-  whether or not earlier ones are answered. Each one's time counts from when it was due, so that a stall delays all that
+  whether or not earlier ones are answered. The rate is the same for all, and half of what the slowest can do. Each one's time counts from when it was due, so that a stall delays all that
   fall into it. What is added is against the filterless Envoy in the same round.
 - Memory in the table is resident memory, before the first request and after the last. Linear memory is that of the
   worker's virtual machine, which never shrinks; it is watched in an Envoy of its own, under as much load as 16

@@ -96,9 +96,8 @@ pub(crate) fn growth_lines(results: &Results) -> Vec<String> {
 pub(crate) fn latency_lines(results: &Results) -> Vec<String> {
     let Some(latency) = &results.latency else { return Vec::new() };
     let mut lines = vec![format!(
-        "latency at {:.0} requests/s, half of what the filterless proxy serves when saturated ({:.0} requests/s), {} \
-         rounds:",
-        latency.rate, latency.saturated, latency.rounds
+        "latency at {:.0} requests/s, half of what the slowest of these serves when it is saturated; {} rounds:",
+        latency.rate, latency.rounds
     )];
     lines.extend(latency.figures.iter().map(|figures| {
         let added = |estimate: Option<Estimate>| {
@@ -107,8 +106,9 @@ pub(crate) fn latency_lines(results: &Results) -> Vec<String> {
             })
         };
         format!(
-            "latency, {}: p50 {:.0} µs{}, p99 {:.0} µs{}",
+            "latency, {} ({:.0} requests/s when saturated): p50 {:.0} µs{}, p99 {:.0} µs{}",
             figures.variant.name(),
+            figures.saturated,
             figures.p50,
             added(figures.added_p50),
             figures.p99,
