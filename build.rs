@@ -1,14 +1,8 @@
-//! Builds what the logic crate cannot write down by hand.
-//!
-//! - The version's stamp: the package version and, in a git checkout, the commit. It is what the filter reports of
-//!   itself: the instrumentation scope's version and `telemetry.sdk.version`. A build from a source archive has no
-//!   commit and says so by leaving it out.
-//! - The automaton of the built-in detectors of sensitive data: all of `core/src/masking/triggers.rs` in one table, so
-//!   that nothing has to be compiled when a VM starts.
+//! Builds what the logic crate cannot write down by hand: the automaton of the built-in detectors of sensitive data. It
+//! is all of `core/src/masking/triggers.rs` in one table, so that nothing has to be compiled when a VM starts.
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::process::Command;
 
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::util::alphabet;
@@ -23,29 +17,10 @@ mod triggers;
 fn main() {
     println!("cargo:rerun-if-changed=../build.rs");
     println!("cargo:rerun-if-changed=src/masking/triggers.rs");
-    println!("cargo:rerun-if-changed=../.git/HEAD");
-    println!("cargo:rerun-if-changed=../.git/logs/HEAD");
-    println!("cargo:rustc-env=MESHSPAN_VERSION={}", version());
     let folder = std::env::var("OUT_DIR").expect("cargo says where the output goes");
     let path = std::path::Path::new(&folder).join("automaton.rs");
     std::fs::write(path, Table::compile().minimized().with_fewest_classes().source())
         .expect("the output folder is there to be written to");
-}
-
-fn version() -> String {
-    let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
-    let commit = Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .output()
-        .ok()
-        .filter(|out| out.status.success())
-        .and_then(|out| String::from_utf8(out.stdout).ok())
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty());
-    match commit {
-        Some(commit) => format!("{version}+{commit}"),
-        None => version,
-    }
 }
 
 /// A deterministic automaton: state 0 is the first one.

@@ -75,7 +75,7 @@ const FLAT: f64 = 1.5;
 #[derive(Debug)]
 pub(crate) struct Mark {
     pub(crate) what: String,
-    pub(crate) mark: String,
+    pub(crate) at_most: String,
     pub(crate) hope: Option<String>,
     pub(crate) measured: String,
     pub(crate) verdict: Verdict,
@@ -101,7 +101,7 @@ impl Mark {
     pub(crate) fn cells(&self) -> [String; 5] {
         [
             self.what.clone(),
-            self.mark.clone(),
+            self.at_most.clone(),
             self.hope.clone().unwrap_or_default(),
             self.measured.clone(),
             match &self.verdict {
@@ -114,7 +114,7 @@ impl Mark {
     }
 
     pub(crate) fn json(&self) -> Value {
-        json!({"what": self.what, "mark": self.mark, "hope": self.hope, "measured": self.measured,
+        json!({"what": self.what, "mark": self.at_most, "hope": self.hope, "measured": self.measured,
             "verdict": self.cells()[4]})
     }
 }
@@ -126,7 +126,7 @@ pub(crate) fn of(results: &Results, growth: Option<&Value>) -> Vec<Mark> {
         .iter()
         .map(|ratio| Mark {
             what: format!("added CPU, {}", ratio.comparison.name),
-            mark: format!("{:.1}", ratio.comparison.mark),
+            at_most: format!("{:.1}", ratio.comparison.mark),
             hope: Some(format!("{:.1}", ratio.comparison.hope)),
             measured: interval(&ratio.estimate, 2, ""),
             verdict: judge(&ratio.estimate, ratio.comparison.mark, 2, ""),
@@ -139,7 +139,7 @@ pub(crate) fn of(results: &Results, growth: Option<&Value>) -> Vec<Mark> {
         || not_measured("start of Envoy, against an empty Rust filter's", format!("{START:.1}"), "`--starts`"),
         |starts| Mark {
             what: "start of Envoy, against an empty Rust filter's (added time)".to_owned(),
-            mark: format!("{START:.1}"),
+            at_most: format!("{START:.1}"),
             hope: None,
             measured: interval(&starts.ratio, 1, ""),
             verdict: judge(&starts.ratio, START, 1, ""),
@@ -160,7 +160,7 @@ fn latency_marks(latency: Option<&Latency>) -> Vec<Mark> {
     };
     let line = |mark: String, limit: f64| Mark {
         what: what.to_owned(),
-        mark,
+        at_most: mark,
         hope: None,
         measured: interval(&meshspan, 0, " µs"),
         verdict: judge(&meshspan, limit, 0, " µs"),
@@ -177,7 +177,7 @@ fn memory_marks(memory: &[Memory]) -> Vec<Mark> {
     };
     let line = |what: String, limit: u64, usage: Usage| Mark {
         what,
-        mark: format!("{} MiB", limit >> 20),
+        at_most: format!("{} MiB", limit >> 20),
         hope: None,
         measured: format!("{:.2} MiB", mebibytes(usage.linear)),
         verdict: if usage.linear <= limit {
@@ -203,7 +203,7 @@ fn module_mark(bytes: u64) -> Mark {
     let kibibytes = |bytes: u64| format!("{} KiB", (bytes + 512) >> 10);
     Mark {
         what: "module".to_owned(),
-        mark: kibibytes(mark),
+        at_most: kibibytes(mark),
         hope: Some(kibibytes(hope)),
         measured: kibibytes(bytes),
         verdict: if bytes <= mark { Verdict::Met } else { Verdict::Missed(kibibytes(bytes - mark)) },
@@ -225,7 +225,7 @@ fn growth_marks(growth: Option<&Value>) -> Vec<Mark> {
         let (what, mark) = (ratio["what"].as_str()?, number(&ratio["mark"])?);
         Some(Mark {
             what: what.to_owned(),
-            mark: format!("{mark:.2}"),
+            at_most: format!("{mark:.2}"),
             hope: None,
             measured: interval(&estimate, 2, ""),
             verdict: judge(&estimate, mark, 2, ""),
@@ -239,7 +239,13 @@ fn growth_marks(growth: Option<&Value>) -> Vec<Mark> {
 }
 
 fn not_measured(what: &str, mark: String, how: &'static str) -> Mark {
-    Mark { what: what.to_owned(), mark, hope: None, measured: "–".to_owned(), verdict: Verdict::NotMeasured(how) }
+    Mark {
+        what: what.to_owned(),
+        at_most: mark,
+        hope: None,
+        measured: "–".to_owned(),
+        verdict: Verdict::NotMeasured(how),
+    }
 }
 
 fn judge(estimate: &Estimate, mark: f64, digits: usize, unit: &str) -> Verdict {

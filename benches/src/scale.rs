@@ -19,9 +19,8 @@ use crate::variant::Variant;
 const COMPARED: [Variant; 3] = [Variant::FILTERLESS, Variant::NATIVE, Variant::MESHSPAN];
 const WORKERS: [u32; 2] = [1, 2];
 const CONNECTIONS: [usize; 3] = [10, 100, 1_000];
-/// Requests in one turn, and turns that do not count.
+/// Requests in one turn.
 const TURN: usize = 4_000;
-const WARM_UP: usize = 1;
 
 /// What was found.
 pub(crate) struct Scale {
@@ -107,13 +106,14 @@ fn row(
     let mut order: Vec<usize> = (0..subjects.len()).collect();
     let mut throughput = vec![Vec::new(); subjects.len()];
     let mut cpu = vec![Vec::new(); subjects.len()];
-    for turn in 0..WARM_UP + turns {
+    // The first one warms all up.
+    for turn in 0..=turns {
         random.shuffle(&mut order);
         for &index in &order {
             let (begun, before) = (Instant::now(), subjects[index].clock.read()?);
             loads[index].run(TURN).map_err(|error| error.context(subjects[index].variant.name()))?;
             let (took, used) = (begun.elapsed(), subjects[index].clock.read()?.saturating_sub(before));
-            if turn >= WARM_UP {
+            if turn > 0 {
                 #[allow(clippy::cast_precision_loss, reason = "a count")]
                 let count = TURN as f64;
                 throughput[index].push(count / took.as_secs_f64());

@@ -31,8 +31,6 @@
     )
 )]
 
-pub mod attribute;
-pub mod config;
 pub mod counter;
 pub mod export;
 pub mod grpc;
@@ -45,19 +43,17 @@ pub mod log_line;
 pub mod masking;
 pub mod metrics;
 pub mod otlp;
-mod percent;
 pub mod plugin;
 pub mod propagation;
 mod protobuf;
 pub mod recent_map;
 pub mod resource;
 pub mod sampling;
-pub mod semconv;
 pub mod shared_data;
-pub mod signal;
 pub mod span;
 pub mod stats;
 pub mod trace;
 
-/// The version of this build: the package version and, where it is known, the commit.
-pub const VERSION: &str = env!("MESHSPAN_VERSION");
+pub use meshspan_config::{self as config, VERSION, attribute, semconv, signal};
+
+use meshspan_config::percent;

@@ -2,6 +2,7 @@
 //! (opentelemetry-proto: common/v1, resource/v1). Spans have a module of their own.
 
 use crate::attribute::{Attribute, AttributeValue};
+use crate::config::SCOPE_NAME;
 use crate::protobuf::{delimited_len, put_bytes, put_delimited_head, put_fixed64, put_uint};
 
 /// A value to encode.
@@ -140,9 +141,6 @@ pub struct Envelope {
     /// `ScopeSpans`' fields before `spans`.
     scope: Vec<u8>,
 }
-
-/// The instrumentation scope: the tracer, the logger and the meter.
-pub(crate) const SCOPE_NAME: &str = "meshspan";
 
 /// The field of an item in the message of its scope (`ScopeSpans.spans`, `ScopeLogs.log_records`,
 /// `ScopeMetrics.metrics`).

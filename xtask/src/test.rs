@@ -247,7 +247,15 @@ fn clippy(run: &Run) -> Result<Outcome> {
     match run.ready.toolchain()? {
         toolchain @ WasmToolchain::Installed => {
             let mut command = toolchain.cargo(&run.places, "clippy", WASI);
-            check(command.args(["--package", "meshspan-core", "--package", "meshspan-filter", "--", "-D", "warnings"]))
+            command.args([
+                "--package",
+                "meshspan-config",
+                "--package",
+                "meshspan-core",
+                "--package",
+                "meshspan-filter",
+            ]);
+            check(command.args(["--", "-D", "warnings"]))
         }
         WasmToolchain::Debian { .. } => {
             println!(
@@ -286,7 +294,7 @@ fn deny(run: &Run) -> Result<Outcome> {
 
 fn native(run: &Run) -> Result<Outcome> {
     let mut logic = run.cargo();
-    logic.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-core"]);
+    logic.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-config", "--package", "meshspan-core"]);
     if run.long {
         logic.env("PROPTEST_CASES", "20000");
     }
@@ -303,7 +311,8 @@ fn node(run: &Run) -> Result<Outcome> {
     let runner = run.ready.test_runner()?;
     let mut command = run.ready.toolchain()?.cargo(&run.places, "test", NODE);
     command
-        .args(["--package", "meshspan-core", "--lib", "--no-fail-fast", "--profile", "quick"])
+        .args(["--package", "meshspan-config", "--package", "meshspan-core", "--lib", "--no-fail-fast"])
+        .args(["--profile", "quick"])
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &runner.binary);
     run.counted(&mut command).map(Outcome::Tests)
 }

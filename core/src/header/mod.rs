@@ -4,6 +4,8 @@ pub mod pairs;
 
 use std::borrow::Cow;
 
+pub use crate::config::is_token_byte;
+
 /// One header line: name and value as they stand on the wire. Envoy hands names in lower case; values may hold
 /// any byte but NUL, CR and LF, and need not be UTF-8.
 pub type HeaderLine<'a> = (&'a [u8], &'a [u8]);
@@ -44,11 +46,4 @@ impl HeaderEdit {
 /// The values of the lines named `name` (lower case), in order.
 pub fn values<'a>(lines: &[HeaderLine<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     lines.iter().filter(move |(key, _)| *key == name.as_bytes()).map(|(_, value)| *value)
-}
-
-/// `tchar` of RFC 9110 §5.6.2: what tokens, such as header names, are made of.
-pub const fn is_token_byte(byte: u8) -> bool {
-    matches!(byte,
-        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
 }

@@ -63,8 +63,8 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::super::detector::Detector;
     use super::*;
+    use crate::config::Detector;
 
     #[test]
     fn triggers_are_told_apart() {

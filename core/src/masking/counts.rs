@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::detector::Detector;
+use crate::config::Detector;
 
 /// What said that a value is sensitive. A closed set: detectors are built in, patterns configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

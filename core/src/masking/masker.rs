@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use super::automaton::triggered;
 use super::counts::{MaskedBy, MaskingCounts};
-use super::detector::{Detector, Detectors};
+use super::detector::Detectors;
 use super::fields::Rules;
 use super::hash::Hasher;
-use super::rules::{Action, Dropped, Treatment};
+use super::rules::{Dropped, treat};
 use super::stand_in::{REDACTED, REDACTED_USERINFO};
-use super::{Masked, engine, query};
-use crate::config::{InstrumentationConfig, MaskingConfig, MaskingMode, PatternRule};
+use super::{Masked, engine, pattern, query};
+use crate::config::{Action, Detector, InstrumentationConfig, MaskingConfig, MaskingMode, PatternRule, Treatment};
 use crate::percent;
 
 /// Headers whose whole value is a credential: captured, they show only that they were there.
@@ -106,7 +106,7 @@ impl Masker {
             self.count(MaskedBy::Field, key);
         }
         let masked = match (treatment.filter(|_| !self.reports), name) {
-            (Some(treatment), _) => treatment.apply(&text, self.hasher.as_ref()),
+            (Some(treatment), _) => treat(&text, treatment, self.hasher.as_ref()),
             (None, "cookie" | "set-cookie") if !self.cookies.is_empty() => self.cookies(key, name == "cookie", text),
             (None, _) if CREDENTIAL_HEADERS.contains(&name) => Ok(Cow::Borrowed(REDACTED)),
             (None, _) => Ok(text),
@@ -155,7 +155,7 @@ impl Masker {
     fn attribute<'a>(&self, key: &str, text: Cow<'a, str>) -> Result<Cow<'a, str>, Dropped> {
         let Some(treatment) = self.attributes.find(key) else { return Ok(text) };
         self.count(MaskedBy::Field, key);
-        if self.reports { Ok(text) } else { treatment.apply(&text, self.hasher.as_ref()) }
+        if self.reports { Ok(text) } else { treat(&text, treatment, self.hasher.as_ref()) }
     }
 
     /// The rule for a field, applied to a value as it is written. `None`: nothing is done.
@@ -168,7 +168,7 @@ impl Masker {
         }
         // The same value is the same, encoded or not.
         let decoded = percent::decode(value.as_bytes());
-        treatment.apply(&String::from_utf8_lossy(&decoded), self.hasher.as_ref()).map(Some)
+        treat(&String::from_utf8_lossy(&decoded), treatment, self.hasher.as_ref()).map(Some)
     }
 
     fn parameters<'a>(&self, key: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>, Dropped> {
@@ -231,7 +231,7 @@ impl Masker {
                 Some(Action::Mask) | None => Ok(found.masked),
                 Some(action) => {
                     let treatment = Treatment { action: *action, ..Treatment::default() };
-                    treatment.apply(&found.canonical, self.hasher.as_ref())
+                    treat(&found.canonical, treatment, self.hasher.as_ref())
                 }
             }
         })
@@ -243,7 +243,7 @@ impl Masker {
         // For each place where something fits, the end of the longest and its rule: a map without a sort.
         let mut places: Vec<Option<(usize, usize)>> = Vec::new();
         for (index, rule) in self.patterns.iter().enumerate() {
-            rule.pattern.find_all(&text, deepest, &mut |start, end| {
+            pattern::find_all(&rule.pattern, &text, deepest, &mut |start, end| {
                 places.resize(text.len(), None);
                 if let Some(place) = places.get_mut(start)
                     && place.is_none_or(|(longest, _)| longest < end)
@@ -267,7 +267,7 @@ impl Masker {
             if self.reports {
                 masked.push_str(value);
             } else {
-                masked.push_str(&rule.treatment.apply(value, self.hasher.as_ref())?);
+                masked.push_str(&treat(value, rule.treatment, self.hasher.as_ref())?);
             }
             copied = end;
         }

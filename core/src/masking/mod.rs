@@ -31,12 +31,10 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+pub use crate::config::{Action, Detector, Glob, KeptEnds, MOST_PATTERN_BYTES, MOST_PATTERNS, Pattern, Treatment};
 pub use counts::{MaskedBy, MaskingCounts};
-pub use detector::{Detector, Detectors};
-pub use fields::Glob;
+pub use detector::Detectors;
 pub use masker::{Masker, Url};
-pub use pattern::{MOST_PATTERN_BYTES, MOST_PATTERNS, Pattern};
-pub use rules::{Action, KeptEnds, Treatment};
 pub use stand_in::REDACTED;
 pub(crate) use stats::MaskingStats;
 

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::automaton::{triggered, triggered_in};
 use super::detect::find_all;
-use super::detector::{Detector, Detectors};
+use super::detector::Detectors;
 use super::fold::{Cursor, DEEPEST};
+use crate::config::Detector;
 
 /// Texts made of what secrets are made of.
 fn texts() -> impl Strategy<Value = String> {

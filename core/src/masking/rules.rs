@@ -4,39 +4,7 @@ use std::borrow::Cow;
 
 use super::hash::Hasher;
 use super::stand_in::REDACTED;
-
-/// What becomes of a sensitive value. Names stay; values go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Action {
-    /// `mask`, the default: a part is shown. What part, the detector knows; of a field's or a pattern's value it is
-    /// what [`KeptEnds`] say.
-    #[default]
-    Mask,
-    /// `redact`: `REDACTED` stands in its place.
-    Redact,
-    /// `hash`: a keyed hash stands in its place, so that equal values can still be found to be equal.
-    Hash,
-    /// `drop`: the whole attribute is left out.
-    Drop,
-}
-
-/// How many characters of both ends `mask` keeps of a field's or a pattern's value; by default none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeptEnds {
-    /// `keep_first`
-    pub first: u32,
-    /// `keep_last`
-    pub last: u32,
-}
-
-/// An action with all that it needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Treatment {
-    /// What is done.
-    pub action: Action,
-    /// For [`Action::Mask`].
-    pub kept: KeptEnds,
-}
+use crate::config::{Action, KeptEnds, Treatment};
 
 /// The attribute that the value is for must not leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,35 +13,31 @@ pub(super) struct Dropped;
 /// So many characters at the least are hidden when some are shown.
 const LEAST_HIDDEN: usize = 4;
 
-impl Treatment {
-    /// What stands in place of `value`. A hash without a key is a redaction: configuration does not let that happen.
-    pub(super) fn apply(self, value: &str, hasher: Option<&Hasher>) -> Result<Cow<'static, str>, Dropped> {
-        match (self.action, hasher) {
-            (Action::Drop, _) => Err(Dropped),
-            (Action::Mask, _) => Ok(Cow::Owned(self.kept.mask(value))),
-            (Action::Hash, Some(hasher)) => Ok(Cow::Owned(hasher.hash(value))),
-            (Action::Redact, _) | (Action::Hash, None) => Ok(Cow::Borrowed(REDACTED)),
-        }
+/// What stands in place of `value`. A hash without a key is a redaction: configuration does not let that happen.
+pub(super) fn treat(value: &str, how: Treatment, hasher: Option<&Hasher>) -> Result<Cow<'static, str>, Dropped> {
+    match (how.action, hasher) {
+        (Action::Drop, _) => Err(Dropped),
+        (Action::Mask, _) => Ok(Cow::Owned(mask(value, how.kept))),
+        (Action::Hash, Some(hasher)) => Ok(Cow::Owned(hasher.hash(value))),
+        (Action::Redact, _) | (Action::Hash, None) => Ok(Cow::Borrowed(REDACTED)),
     }
 }
 
-impl KeptEnds {
-    /// The ends with `****` between them; a value that is too short to hide four characters shows nothing.
-    fn mask(self, value: &str) -> String {
-        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        let (first, last) = (count(self.first), count(self.last));
-        let length = value.chars().count();
-        let hidden = length.checked_sub(first).and_then(|rest| rest.checked_sub(last));
-        let mut text = String::new();
-        if hidden >= Some(LEAST_HIDDEN) {
-            text.extend(value.chars().take(first));
-            text.push_str("****");
-            text.extend(value.chars().skip(length.saturating_sub(last)));
-        } else {
-            text.push_str("****");
-        }
-        text
+/// The ends with `****` between them; a value that is too short to hide four characters shows nothing.
+fn mask(value: &str, kept: KeptEnds) -> String {
+    let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    let (first, last) = (count(kept.first), count(kept.last));
+    let length = value.chars().count();
+    let hidden = length.checked_sub(first).and_then(|rest| rest.checked_sub(last));
+    let mut text = String::new();
+    if hidden >= Some(LEAST_HIDDEN) {
+        text.extend(value.chars().take(first));
+        text.push_str("****");
+        text.extend(value.chars().skip(length.saturating_sub(last)));
+    } else {
+        text.push_str("****");
     }
+    text
 }
 
 #[cfg(test)]
@@ -96,17 +60,17 @@ mod tests {
         for (value, first, last, expected, why) in table {
             let kept = KeptEnds { first: *first, last: *last };
             let treatment = Treatment { action: Action::Mask, kept };
-            assert_eq!(treatment.apply(value, None).as_deref(), Ok(*expected), "{why}");
+            assert_eq!(treat(value, treatment, None).as_deref(), Ok(*expected), "{why}");
         }
     }
 
     #[test]
     fn a_hash_without_a_key_is_a_redaction() {
         let treatment = Treatment { action: Action::Hash, ..Treatment::default() };
-        assert_eq!(treatment.apply("x", None).as_deref(), Ok(REDACTED));
-        let hashed = treatment.apply("x", Hasher::new(b"key").as_ref()).unwrap();
+        assert_eq!(treat("x", treatment, None).as_deref(), Ok(REDACTED));
+        let hashed = treat("x", treatment, Hasher::new(b"key").as_ref()).unwrap();
         assert!(super::super::stand_in::is_stand_in(&hashed), "{hashed}");
         let treatment = Treatment { action: Action::Drop, ..Treatment::default() };
-        assert_eq!(treatment.apply("x", None), Err(Dropped));
+        assert_eq!(treat("x", treatment, None), Err(Dropped));
     }
 }

@@ -1,10 +1,11 @@
-//! What the automaton looks for. This file is read twice: by the crate, for the names, and by `build.rs`, which
-//! compiles the patterns into one automaton. So it is self-contained.
+//! What the automaton looks for. This file is read twice: by the crate, whose tests compare the names, and by
+//! `build.rs`, which compiles the patterns into one automaton. So it is self-contained.
 //!
 //! A trigger need not be exact. It has to stand in every text in which its detector finds something, and in as few
 //! others as can be had: a text with a trigger is read again, by the detector's own code.
 
 /// The detectors' names, as configuration and counters have them, in the order of their bits.
+#[allow(dead_code, reason = "read by build.rs, and compared with the detectors by a test")]
 pub(crate) const NAMES: [&str; 20] = [
     "private_key",
     "url_credentials",

@@ -12,7 +12,6 @@ mod encode;
 mod exemplar;
 mod exponential;
 mod histogram;
-mod instrument;
 mod outlets;
 mod provider;
 mod request_stats;
@@ -27,9 +26,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use crate::config::{Definition, Instrument, InstrumentKind};
 pub use attributes::{AttributeSet, MOST_ATTRIBUTES, MOST_TEXT_BYTES, OwnedAttributes, Selected};
 pub use exemplar::Exemplar;
-pub use instrument::{Definition, Instrument, InstrumentKind};
 pub use outlets::Outlets;
 pub use provider::MeterProvider;
 pub use request_stats::{Flushed, OVERFLOW_LABEL, RequestStats, SERVICE_LABEL, label, stat_name};

@@ -8,8 +8,8 @@ use super::histogram::{Histogram, bucket};
 use super::series::SeriesTable;
 use super::store::EncodedMetric;
 use super::{Instrument, InstrumentKind};
-use crate::config::view::{EXPONENTIAL_SCALE, EXPONENTIAL_SIZE};
 use crate::config::{AggregationConfig, DefaultHistogram, MetricReaderConfig, TemporalityPreference, ViewConfig};
+use crate::config::{EXPONENTIAL_SCALE, EXPONENTIAL_SIZE};
 
 /// A measurement, on its way to the streams.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! Requests that ask to be recorded: honoured where the peer is trusted, within a rate that the workers share.
 
-use super::pattern::Pattern;
 use super::rate_limiter::RateLimiter;
+use crate::config::Wildcard;
 use crate::config::{ForceConfig, ForceKind};
 use crate::shared_data::SharedData;
 
@@ -23,7 +23,7 @@ pub struct Plea<'a> {
 pub struct Force {
     kinds: Vec<ForceKind>,
     internal: bool,
-    identities: Vec<Pattern>,
+    identities: Vec<Wildcard>,
     budget: RateLimiter,
 }
 
@@ -34,7 +34,7 @@ impl Force {
         Self {
             kinds: config.by.clone(),
             internal: config.internal,
-            identities: config.identities.iter().map(|identity| Pattern::new(identity)).collect(),
+            identities: config.identities.iter().map(|identity| Wildcard::new(identity)).collect(),
             budget: RateLimiter::new(format!("meshspan.force.{rate}.{burst}"), rate, f64::from(burst)),
         }
     }

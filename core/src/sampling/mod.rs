@@ -15,7 +15,6 @@ mod latency;
 mod operations;
 mod otel_trace_state;
 mod parent_based;
-pub(crate) mod pattern;
 mod rate_limiter;
 mod ratio;
 mod reason;

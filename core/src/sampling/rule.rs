@@ -4,10 +4,10 @@
 //! The cheap ones are asked first, and an attribute is only looked up when all others agree.
 
 use super::composite::Composable;
-use super::pattern::Pattern;
 use super::{Parent, SamplingInput};
 use crate::attribute::{Attribute, AttributeValue};
 use crate::config::StartAttribute;
+use crate::config::Wildcard;
 use crate::config::{AttributePatternsConfig, AttributeValuesConfig, RuleConfig, SpanKindConfig, SpanParentConfig};
 use crate::span::SpanKind;
 
@@ -35,8 +35,8 @@ enum Condition {
     Values(StartAttribute, Vec<Box<[u8]>>),
     Patterns {
         attribute: StartAttribute,
-        included: Vec<Pattern>,
-        excluded: Vec<Pattern>,
+        included: Vec<Wildcard>,
+        excluded: Vec<Wildcard>,
     },
     /// It speaks of the resource, and that never changes.
     Never,
@@ -85,7 +85,7 @@ impl Condition {
     }
 
     fn patterns(config: &AttributePatternsConfig) -> Self {
-        let patterns = |texts: &[String]| texts.iter().map(|text| Pattern::new(text)).collect();
+        let patterns = |texts: &[String]| texts.iter().map(|text| Wildcard::new(text)).collect();
         Self::Patterns {
             attribute: config.key.clone(),
             included: patterns(&config.included),
@@ -116,7 +116,7 @@ impl Condition {
         match self {
             Self::Values(_, values) => values.binary_search_by(|one| (**one).cmp(value)).is_ok(),
             Self::Patterns { included, excluded, .. } => {
-                let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(value));
+                let any = |patterns: &[Wildcard]| patterns.iter().any(|pattern| pattern.matches(value));
                 (included.is_empty() || any(included)) && !any(excluded)
             }
             Self::Never => false,

@@ -12,9 +12,10 @@ mod number;
 
 use std::borrow::Cow;
 
-use super::detector::{Detector, Detectors};
+use super::detector::Detectors;
 use super::fold::{Cursor, OTHER};
 use super::stand_in::REDACTED;
+use crate::config::Detector;
 
 /// A secret, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,64 +1,25 @@
-//! Users' own patterns: regular expressions that are searched in linear time, compiled within bounds.
-//!
-//! The engine is our own, because the smallest of the crates there are is 60 KiB of the module and this one is a tenth
-//! of that. What it takes is what the crates `regex` and `regex-lite` take, as far as it goes: no Unicode classes, no
-//! flags but a leading `(?i)`, no lazy repetition. A match is the leftmost and there the longest one.
+//! The search with users' own patterns, in linear time. A match is the leftmost and there the longest one.
 
-mod parse;
 mod search;
 
 use super::fold::Cursor;
-use search::Program;
+use crate::config::Pattern;
 
-/// The longest source of a pattern, in bytes.
-pub const MOST_PATTERN_BYTES: usize = 1_024;
-
-/// How many patterns a configuration may have.
-pub const MOST_PATTERNS: usize = 32;
-
-/// A compiled pattern. Two are equal when their sources are.
-#[derive(Clone, Debug)]
-pub struct Pattern {
-    source: String,
-    program: Program,
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
+/// Gives the places in `text` where the pattern fits: as it is written and as it reads up to `deepest`.
+pub(super) fn find_all(pattern: &Pattern, text: &str, deepest: u8, take: &mut dyn FnMut(usize, usize)) {
+    for (start, end) in search::find_all(pattern.program(), text) {
+        take(start, end);
     }
-}
-
-impl Pattern {
-    /// Compiles a pattern.
-    ///
-    /// # Errors
-    /// What is allowed instead, as a clause: something else than what stands there, a smaller pattern, or one that
-    /// does not fit where nothing is.
-    pub fn compile(source: &str) -> Result<Self, String> {
-        if source.len() > MOST_PATTERN_BYTES {
-            return Err(format!("a pattern of at most {MOST_PATTERN_BYTES} bytes"));
+    // What is nothing but ASCII, without JSON's escapes, reads as it is written.
+    let first = u8::from(text.is_ascii() && !text.contains('\\'));
+    for level in first..=deepest {
+        let view = View::new(text, level);
+        if level == 0 && view.text == text {
+            continue;
         }
-        let program = Program::compile(&parse::parse(source)?)?;
-        Ok(Self { source: source.to_owned(), program })
-    }
-
-    /// Gives the places in `text` where the pattern fits: as it is written and as it reads up to `deepest`.
-    pub(super) fn find_all(&self, text: &str, deepest: u8, take: &mut dyn FnMut(usize, usize)) {
-        for (start, end) in self.program.find_all(text) {
-            take(start, end);
-        }
-        // What is nothing but ASCII, without JSON's escapes, reads as it is written.
-        let first = u8::from(text.is_ascii() && !text.contains('\\'));
-        for level in first..=deepest {
-            let view = View::new(text, level);
-            if level == 0 && view.text == text {
-                continue;
-            }
-            for (start, end) in self.program.find_all(&view.text) {
-                if let (Some(start), Some(end)) = (view.offsets.get(start), view.offsets.get(end)) {
-                    take(*start, *end);
-                }
+        for (start, end) in search::find_all(pattern.program(), &view.text) {
+            if let (Some(start), Some(end)) = (view.offsets.get(start), view.offsets.get(end)) {
+                take(*start, *end);
             }
         }
     }
@@ -95,7 +56,7 @@ mod tests {
     fn found(source: &str, text: &str, deepest: u8) -> Vec<String> {
         let mut all = Vec::new();
         let pattern = Pattern::compile(source).unwrap_or_else(|error| panic!("{source}: {error}"));
-        pattern.find_all(text, deepest, &mut |start, end| all.push(text[start..end].to_owned()));
+        find_all(&pattern, text, deepest, &mut |start, end| all.push(text[start..end].to_owned()));
         all
     }
 
@@ -131,47 +92,13 @@ mod tests {
             assert_eq!(found(source, text, 0), *expected, "{source}: {why}");
         }
     }
-
-    #[test]
-    fn what_cannot_be_searched_within_bounds_is_refused() {
-        let table = [
-            ("(", "not closed"),
-            (")", "not opened"),
-            ("[a", "not closed"),
-            ("[]", "an empty class"),
-            ("[b-a]", "a range from its end"),
-            ("*a", "nothing to repeat"),
-            ("a{2,1}", "less than the least"),
-            ("a{1001}", "too often"),
-            ("a{x}", "no number"),
-            ("a{1000}{1000}", "a million states"),
-            ("(a{50}){50}", "too many states"),
-            (".*", "fits where nothing is"),
-            ("a|", "an empty branch"),
-            ("\\b", "a place only"),
-            ("a*?b", "lazy"),
-            (r"\p{Han}", "no Unicode classes"),
-            (r"(a)\1", "no references"),
-            ("(?=a)b", "no look-around"),
-            ("a(?i)b", "a flag within"),
-            ("[[:alpha:]]", "no named classes"),
-            ("\\", "an escape of nothing"),
-            ("\\u{110000}", "no character"),
-        ];
-        for (source, why) in table {
-            assert!(Pattern::compile(source).is_err(), "{source}: {why}");
-        }
-        assert!(Pattern::compile(&"a".repeat(MOST_PATTERN_BYTES)).is_ok());
-        assert!(Pattern::compile(&"a".repeat(MOST_PATTERN_BYTES + 1)).is_err());
-        assert!(Pattern::compile(&"(".repeat(500)).is_err());
-    }
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod properties {
     use proptest::prelude::*;
 
-    use super::Pattern;
+    use super::{Pattern, search};
 
     /// Patterns of which both engines know the meaning.
     fn sources() -> impl Strategy<Value = String> {
@@ -199,7 +126,7 @@ mod properties {
             let Ok(ours) = Pattern::compile(&source) else { return Ok(()) };
             let theirs = regex::Regex::new(&format!("(?-u:{})", source.replace('é', "(?u:é)").replace("[^a]", "(?u:[^a])").replace('.', "(?u:.)")))
                 .map_err(|error| TestCaseError::fail(error.to_string()))?;
-            let first = ours.program.find_all(&text).into_iter().next();
+            let first = search::find_all(ours.program(), &text).into_iter().next();
             prop_assert_eq!(first.map(|(start, _)| start), theirs.find(&text).map(|found| found.start()), "{} in {:?}", source, text);
         }
 
@@ -208,7 +135,7 @@ mod properties {
         fn any_source(source in "[ab\\[\\](){}|*+?^$\\\\.,0-9:i<>=!-]{0,16}", text in "\\PC{0,16}") {
             if let Ok(pattern) = Pattern::compile(&source) {
                 let mut last = 0;
-                for (start, end) in pattern.program.find_all(&text) {
+                for (start, end) in search::find_all(pattern.program(), &text) {
                     prop_assert!(last <= start && start < end && text.get(start..end).is_some());
                     last = end;
                 }
