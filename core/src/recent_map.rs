@@ -1,6 +1,7 @@
 //! A map for what has ids that count up and is mostly gone soon: a proxy's streams.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// How many of the newest are found by their place alone. A power of two.
 const RECENT: usize = 64;
@@ -10,12 +11,13 @@ const RECENT: usize = 64;
 #[derive(Clone, Debug)]
 pub struct RecentMap<T> {
     recent: Vec<Option<(u32, T)>>,
-    older: HashMap<u32, T>,
+    /// With a hasher that needs no randomness: a host that gives none must not make a callback trap.
+    older: HashMap<u32, T, BuildHasherDefault<DefaultHasher>>,
 }
 
 impl<T> Default for RecentMap<T> {
     fn default() -> Self {
-        Self { recent: (0..RECENT).map(|_| None).collect(), older: HashMap::new() }
+        Self { recent: (0..RECENT).map(|_| None).collect(), older: HashMap::default() }
     }
 }
 

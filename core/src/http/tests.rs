@@ -17,4 +17,5 @@ mod names;
 mod properties;
 mod response;
 mod roles;
+mod roots;
 mod sampling;
