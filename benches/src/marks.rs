@@ -89,6 +89,8 @@ pub(crate) enum Verdict {
     MetByMedian,
     /// How far beyond it is.
     Missed(String),
+    /// The rounds disagree by too much to say.
+    Unclear,
     /// How it is measured.
     NotMeasured(&'static str),
 }
@@ -108,6 +110,7 @@ impl Mark {
                 Verdict::Met => "met".to_owned(),
                 Verdict::MetByMedian => "met by the median".to_owned(),
                 Verdict::Missed(distance) => format!("missed by {distance}"),
+                Verdict::Unclear => "inconclusive: the rounds disagree".to_owned(),
                 Verdict::NotMeasured(how) => format!("not measured: {how}"),
             },
         ]
@@ -163,7 +166,11 @@ fn latency_marks(latency: Option<&Latency>) -> Vec<Mark> {
         at_most: mark,
         hope: None,
         measured: interval(&meshspan, 0, " µs"),
-        verdict: judge(&meshspan, limit, 0, " µs"),
+        verdict: if meshspan.uncertainty().max(native.uncertainty()) > LATENCY / 2.0 {
+            Verdict::Unclear
+        } else {
+            judge(&meshspan, limit, 0, " µs")
+        },
     };
     vec![
         line(format!("the native tracer's, {}", interval(&native, 0, " µs")), native.median),
