@@ -67,7 +67,11 @@ fn pin(process: u32, cores: &[usize]) -> anyhow::Result<()> {
         #[allow(unsafe_code)]
         let status = unsafe { libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set) };
         if status != 0 {
-            return Err(std::io::Error::last_os_error()).context("cannot choose a process's cores (try --no-pin)");
+            let error = std::io::Error::last_os_error();
+            // A thread may end between being listed and being pinned.
+            if error.raw_os_error() != Some(libc::ESRCH) {
+                return Err(error).context("cannot choose a process's cores (try --no-pin)");
+            }
         }
     }
     Ok(())
