@@ -29,12 +29,12 @@ impl Properties<'_> {
 
     /// The cluster that a request is routed to.
     pub(crate) fn cluster(&mut self) -> Vec<u8> {
-        self.bytes(b"cluster_name")
+        self.bytes(b"xds\0cluster_name")
     }
 
     /// The name of a request's route.
     pub(crate) fn route_name(&mut self) -> Vec<u8> {
-        self.bytes(b"route_name")
+        self.bytes(b"xds\0route_name")
     }
 
     /// The URI in the certificate of the connection's peer.
@@ -59,7 +59,7 @@ impl Properties<'_> {
 
 /// The listener's traffic direction. Known in a stream's callbacks only.
 pub(crate) fn direction() -> Result<TrafficDirection, HostError> {
-    let value = host::property(b"listener_direction")?;
+    let value = host::property(b"xds\0listener_direction")?;
     let number = value.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
     Ok(match number {
         Some(1) => TrafficDirection::Inbound,
@@ -133,7 +133,7 @@ impl Fact {
             Self::Protocol => b"request\0protocol",
             Self::ResponseCode => b"response\0code",
             Self::ResponseFlags => b"response\0flags",
-            Self::RouteName => b"route_name",
+            Self::RouteName => b"xds\0route_name",
             Self::AttemptCount => b"upstream\0request_attempt_count",
             Self::RequestSize => b"request\0size",
             Self::ResponseSize => b"response\0size",
@@ -141,7 +141,7 @@ impl Fact {
             Self::UpstreamDuration => b"response\0backend_latency",
             Self::UpstreamAddress => b"upstream\0address",
             Self::SourceAddress => b"source\0address",
-            Self::Cluster => b"cluster_name",
+            Self::Cluster => b"xds\0cluster_name",
             Self::CallerCertificate => b"connection\0uri_san_peer_certificate",
             Self::CalleeCertificate => b"upstream\0uri_san_peer_certificate",
         }
