@@ -6,12 +6,8 @@
 use super::HeaderLine;
 
 /// A list of header lines, checked once.
-#[derive(Clone, Copy, Debug)]
-pub struct Pairs<'a> {
-    /// Eight bytes a line.
-    lengths: &'a [u8],
-    texts: &'a [u8],
-}
+#[derive(Clone, Debug)]
+pub struct Pairs<'a>(Lines<'a>);
 
 fn read_u32(bytes: &[u8]) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
@@ -27,21 +23,21 @@ impl<'a> Pairs<'a> {
     /// Reads a list. An empty input is an empty list, as hosts give it. `None` when the input lies about a length.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let lines = Lines::of(bytes)?;
-        let pairs = Self { lengths: lines.lengths, texts: lines.texts };
-        let mut lines = lines;
-        lines.by_ref().for_each(drop);
-        lines.is_whole().then_some(pairs)
+        let mut walk = lines.clone();
+        walk.by_ref().for_each(drop);
+        walk.is_whole().then_some(Self(lines))
     }
 
     /// The lines, in order.
     pub fn iter(&self) -> impl Iterator<Item = HeaderLine<'a>> + use<'a> {
-        Lines { lengths: self.lengths, texts: self.texts }
+        self.0.clone()
     }
 }
 
 /// A list of header lines, checked while it is read: it ends where the input lies about a length.
 #[derive(Clone, Debug)]
 pub struct Lines<'a> {
+    /// Eight bytes a line.
     lengths: &'a [u8],
     texts: &'a [u8],
 }

@@ -54,7 +54,7 @@ const LONGEST: usize = 256;
 #[derive(Clone, Debug, Default)]
 struct Entry {
     text: Vec<u8>,
-    /// Empty: the entry holds nothing.
+    /// `None`: the entry holds nothing.
     encoded: Option<EncodedAttribute>,
 }
 

@@ -1,8 +1,7 @@
 //! Requests that ask to be recorded: honoured where the peer is trusted, within a rate that the workers share.
 
 use super::rate_limiter::RateLimiter;
-use crate::config::Wildcard;
-use crate::config::{ForceConfig, ForceKind};
+use crate::config::{ForceConfig, ForceKind, Wildcard};
 use crate::shared_data::SharedData;
 
 /// Who asks, and how.
