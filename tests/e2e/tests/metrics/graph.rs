@@ -1,6 +1,7 @@
 //! The service graph of two proxies: an edge with a sidecar for the one called.
 
 use meshspan_e2e::{Mesh, bootstrap, each_envoy};
+use meshspan_kit::backend::free_port;
 use meshspan_kit::client::Request;
 use meshspan_kit::envoy::Options;
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ fn an_edge_is_counted_once() {
             ("shop", graph("shop", "server", &json!([]))),
         ];
         // The listener `web` has `shop` behind it, at an address that has to be known before.
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_port().unwrap();
         let config = bootstrap(&listeners)
             .listener_address("shop", address)
             .add_cluster("shop", address, false)

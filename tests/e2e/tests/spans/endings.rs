@@ -14,7 +14,7 @@ use meshspan_kit::client::{Connection, Http2Client, Request};
 use meshspan_kit::config::EnvoyConfig;
 use meshspan_kit::envoy::Options;
 use meshspan_kit::receiver::ReceivedSpan;
-use meshspan_kit::service::{RawUpstream, Service, Step};
+use meshspan_kit::service::{RawUpstream, Refusing, Service, Step};
 use meshspan_kit::wait;
 use serde_json::{Value, json};
 
@@ -529,7 +529,7 @@ struct Upstreams {
     upgrading: RawUpstream,
     second_time: Service,
     http2: Service,
-    refused: SocketAddr,
+    refused: Refusing,
 }
 
 impl Stage {
@@ -540,8 +540,7 @@ impl Stage {
             upgrading: RawUpstream::upgrading().unwrap(),
             second_time: Service::start_with(Router::new().fallback(routing::any(at_the_second_attempt))).unwrap(),
             http2: Service::start().unwrap(),
-            // A port that was free a moment ago.
-            refused: std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
+            refused: Refusing::bind().unwrap(),
         };
         let options = Options { concurrency, ..Options::default() };
         let mesh = Mesh::start_with(envoy, &options, &config(&upstreams));
@@ -557,8 +556,8 @@ async fn at_the_second_attempt(headers: HeaderMap) -> StatusCode {
 fn config(upstreams: &Upstreams) -> EnvoyConfig {
     let listeners = ["server", "client", "fault", "rbac", "buffer", "buffer-behind"].map(|name| (name, service(name)));
     let config = bootstrap(&listeners)
-        .add_cluster("refused", upstreams.refused, false)
-        .add_cluster("empty", upstreams.refused, false)
+        .add_cluster("refused", upstreams.refused.address(), false)
+        .add_cluster("empty", upstreams.refused.address(), false)
         .add_cluster("closing", upstreams.closing.address(), false)
         .add_cluster("hints", upstreams.hints.address(), false)
         .add_cluster("upgrading", upstreams.upgrading.address(), false)

@@ -1,14 +1,12 @@
 //! Which spans a proxy makes of a request, and whose children they are.
 
-use std::net::SocketAddr;
-
 use anyhow::{Context, ensure};
 use meshspan_e2e::{Mesh, bootstrap, each_envoy};
 use meshspan_kit::client::Request;
 use meshspan_kit::config::EnvoyConfig;
 use meshspan_kit::envoy::Options;
 use meshspan_kit::receiver::ReceivedSpan;
-use meshspan_kit::service::RawUpstream;
+use meshspan_kit::service::{RawUpstream, Refusing};
 use serde_json::{Value, json};
 
 use crate::support::{Caller, Table, assert_all_arrived_once, expect, service, service_with, set_direction, with};
@@ -20,7 +18,8 @@ fn roles_make_the_spans_that_they_name() {
             "HTTP/1.1 302 Found\r\nlocation: http://test.example/a\r\ncontent-length: 0\r\n\r\n",
         );
         let redirecting = redirecting.unwrap();
-        let config = config().add_cluster("redirecting", redirecting.address(), false);
+        let refused = Refusing::bind().unwrap();
+        let config = config(&refused).add_cluster("redirecting", redirecting.address(), false);
         let mesh = Mesh::start_with(envoy, &Options { concurrency, ..Options::default() }, &config);
         let table = Table::default();
         let kinds = [
@@ -197,7 +196,7 @@ fn upstream_traceparent(mesh: &Mesh, caller: &Caller) -> anyhow::Result<String> 
     told.next().context("the service got no request in this trace")
 }
 
-fn config() -> EnvoyConfig {
+fn config(refused: &Refusing) -> EnvoyConfig {
     let role = |name: &str, role: &str| {
         let settings = json!({"distribution": {"meshspan": {"role": role, "routes": ["/users/{id}"]}}});
         (name.to_owned(), with(service(name), settings))
@@ -212,9 +211,8 @@ fn config() -> EnvoyConfig {
     ];
     let listeners: Vec<(&str, Value)> =
         listeners.iter().map(|(name, config)| (name.as_str(), config.clone())).collect();
-    let refused: SocketAddr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     bootstrap(&listeners)
-        .add_cluster("refused", refused, false)
+        .add_cluster("refused", refused.address(), false)
         .connection_managers(|_, manager| {
             manager["route_config"]["virtual_hosts"][0]["routes"] = json!([
                 {"match": {"path": "/redirected"}, "route": {"cluster": "redirecting", "internal_redirect_policy": {}}},

@@ -10,7 +10,7 @@ mod program;
 
 pub use collector::Collector;
 pub use jaeger::{Jaeger, JaegerSpan};
-pub(crate) use program::free_port;
+pub use program::free_port;
 
 /// The environment variable that names the Collector's executable.
 pub const COLLECTOR_VARIABLE: &str = collector::VARIABLE;

@@ -139,7 +139,10 @@ fn read(file: &Path) -> String {
 
 /// A port that is free now and that stays free while its owner is away: below those that the system gives to
 /// outgoing connections, and another one at each call.
-pub(crate) fn free_port() -> anyhow::Result<SocketAddr> {
+///
+/// # Errors
+/// When none is free.
+pub fn free_port() -> anyhow::Result<SocketAddr> {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);

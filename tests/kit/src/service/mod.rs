@@ -2,6 +2,8 @@
 
 mod http;
 mod raw;
+mod refusing;
 
 pub use http::{ReceivedHead, Service, grpc_answer};
 pub use raw::{RawUpstream, Step};
+pub use refusing::Refusing;
