@@ -16,17 +16,22 @@ fn parse(text: &[u8], upper: bool) -> Option<u128> {
     if text.is_empty() || text.len() > 32 {
         return None;
     }
-    let mut value: u128 = 0;
-    for byte in text {
+    // Two halves of 64 bits: wasm has no wider numbers.
+    let (high, low) = text.split_at_checked(text.len().saturating_sub(16))?;
+    Some(u128::from(parse_half(high, upper)?) << 64 | u128::from(parse_half(low, upper)?))
+}
+
+/// Up to 16 digits; none are 0.
+fn parse_half(text: &[u8], upper: bool) -> Option<u64> {
+    text.iter().try_fold(0_u64, |value, byte| {
         let digit = match byte {
             b'0'..=b'9' => byte.wrapping_sub(b'0'),
             b'a'..=b'f' => byte.wrapping_sub(b'a').wrapping_add(10),
             b'A'..=b'F' if upper => byte.wrapping_sub(b'A').wrapping_add(10),
             _ => return None,
         };
-        value = (value << 4) | u128::from(digit);
-    }
-    Some(value)
+        Some(value << 4 | u64::from(digit))
+    })
 }
 
 /// `N` lower-case hex digits on the stack.
@@ -37,11 +42,14 @@ impl<const N: usize> Hex<N> {
     /// The low `4 * N` bits of `value`.
     pub fn from_u128(value: u128) -> Self {
         let mut digits = [b'0'; N];
-        let mut rest = value;
-        for slot in digits.iter_mut().rev() {
-            let index = usize::try_from(rest & 0xf).unwrap_or(0);
-            *slot = DIGITS.get(index).copied().unwrap_or(b'0');
-            rest >>= 4;
+        // Two digits a byte, from the last.
+        for (pair, byte) in digits.rchunks_mut(2).zip(value.to_le_bytes()) {
+            let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 0xf)).copied().unwrap_or(b'0');
+            match pair {
+                [high, low] => (*high, *low) = (digit(byte >> 4), digit(byte)),
+                [low] => *low = digit(byte),
+                _ => {}
+            }
         }
         Self(digits)
     }
