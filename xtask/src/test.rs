@@ -325,7 +325,9 @@ fn module(run: &Run) -> Result<Outcome> {
 fn in_host(run: &Run) -> Result<Outcome> {
     let mut command = run.cargo();
     command.args(["test", "--locked", "--no-fail-fast", "--package", "meshspan-module-tests"]);
-    command.env("MESHSPAN_REGEX_WASM", build_guest(&run.places, run.ready.toolchain()?, Guest::Regex)?);
+    for (name, guest) in [("MESHSPAN_REGEX_WASM", Guest::Regex), ("MESHSPAN_EMPTY_WASM", Guest::Empty)] {
+        command.env(name, build_guest(&run.places, run.ready.toolchain()?, guest)?);
+    }
     run.counted(tell(&mut command, &run.places, run.ready.envoys())).map(Outcome::Tests)
 }
 

@@ -15,7 +15,12 @@ pub struct Cost {
     /// Bytes that the host read from the module's memory.
     pub bytes_out: u64,
     /// Times the host asked the module for memory to put an answer in.
+    pub memory_requests: u64,
+    /// Blocks that the module's allocator gave out, those for the host among them. A block that grows in its place is
+    /// none. Only a module that counts ([`Module::load_counting`](crate::Module::load_counting)) says; others leave 0.
     pub allocations: u64,
+    /// The bytes that were asked for in them.
+    pub allocated_bytes: u64,
     /// Calls into the module, the host's requests for memory not among them.
     pub callbacks: u64,
 }
@@ -32,7 +37,9 @@ impl AddAssign<&Self> for Cost {
         self.fuel += other.fuel;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.memory_requests += other.memory_requests;
         self.allocations += other.allocations;
+        self.allocated_bytes += other.allocated_bytes;
         self.callbacks += other.callbacks;
         for (name, count) in &other.host_calls {
             *self.host_calls.entry(name).or_default() += count;

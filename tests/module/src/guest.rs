@@ -120,7 +120,7 @@ impl<'a> Guest<'a> {
             .find_map(|name| self.caller.get_export(name).and_then(Extern::into_func))
             .ok_or_else(|| wasmtime::Error::msg("the module exports neither proxy_on_memory_allocate nor malloc"))?
             .typed::<u32, u32>(&self.caller)?;
-        self.host().cost.allocations += 1;
+        self.host().cost.memory_requests += 1;
         match function.call(&mut self.caller, size)? {
             0 => Err(Status::INVALID_MEMORY_ACCESS.into()),
             address => Ok(address),

@@ -27,6 +27,7 @@
 
 mod abi;
 mod cost;
+mod counting;
 mod failure;
 mod guest;
 mod host;

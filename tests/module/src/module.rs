@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wasmtime::{Config, Engine, InstancePre, Linker};
 
+use crate::counting::counting;
 use crate::host::Host;
 use crate::imports;
 
@@ -18,15 +19,22 @@ pub struct Module {
 impl Module {
     /// Loads the module that `cargo xtask build` leaves, or the one that `MESHSPAN_WASM` names.
     pub fn load() -> Result<Self, LoadError> {
-        let path = std::env::var_os("MESHSPAN_WASM")
-            .map_or_else(|| workspace().join("target/dist/meshspan.wasm"), PathBuf::from);
-        let bytes = std::fs::read(&path).map_err(|error| LoadError {
-            message: format!(
-                "the module cannot be read: {}: {error}\nrun `cargo xtask build`, or name another in MESHSPAN_WASM",
-                path.display()
-            ),
-        })?;
-        Self::compile(&path, &bytes)
+        let path = place();
+        Self::compile(&path, &read(&path)?)
+    }
+
+    /// The same with a counter in its allocator, for [`Cost::allocations`](crate::Cost). A few instructions more run for
+    /// each allocation.
+    pub fn load_counting() -> Result<Self, LoadError> {
+        let path = place();
+        Self::compile_counting(&path, &read(&path)?)
+    }
+
+    /// Compiles `bytes` with a counter in the allocator.
+    pub fn compile_counting(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
+        let bytes = counting(bytes)
+            .map_err(|message| LoadError { message: format!("{}: allocations: {message}", path.display()) })?;
+        Self::compile(path, &bytes)
     }
 
     /// Compiles `bytes`: a wasm binary. `path` is only for messages.
@@ -60,6 +68,19 @@ impl Module {
             .map(|export| export.name().to_owned())
             .collect()
     }
+}
+
+fn place() -> PathBuf {
+    std::env::var_os("MESHSPAN_WASM").map_or_else(|| workspace().join("target/dist/meshspan.wasm"), PathBuf::from)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(path).map_err(|error| LoadError {
+        message: format!(
+            "the module cannot be read: {}: {error}\nrun `cargo xtask build`, or name another in MESHSPAN_WASM",
+            path.display()
+        ),
+    })
 }
 
 /// Two folders above this crate's own.

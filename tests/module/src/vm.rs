@@ -8,6 +8,7 @@ use wasmtime::{Instance, Store, StoreLimitsBuilder, Val, WasmBacktrace};
 
 use crate::abi::MetricType;
 use crate::cost::{CallbackCost, Cost};
+use crate::counting::{BYTES, COUNT};
 use crate::failure::Injection;
 use crate::host::{Host, HttpCall, HttpResponse, Log, LogLevel, Metric, Phase, PropertyWrite, StreamState};
 use crate::module::Module;
@@ -246,10 +247,13 @@ impl Inner {
         let arguments: Vec<Val> = arguments.iter().map(|value| Val::I32(value.cast_signed())).collect();
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         self.store.data_mut().cost = Cost::default();
+        let (allocations, allocated_bytes) = (self.counter(COUNT), self.counter(BYTES));
         let outcome = self.store.set_fuel(FUEL).and_then(|()| function.call(&mut self.store, &arguments, &mut results));
         let mut cost = std::mem::take(&mut self.store.data_mut().cost);
         cost.fuel = FUEL - self.store.get_fuel().unwrap_or(FUEL);
         cost.callbacks = 1;
+        cost.allocations = self.counter(COUNT) - allocations;
+        cost.allocated_bytes = self.counter(BYTES) - allocated_bytes;
         self.total += &cost;
         self.callbacks.push(CallbackCost { callback: export.to_owned(), cost });
         if let Err(error) = outcome {
@@ -257,6 +261,12 @@ impl Inner {
             return Err(Trap::new(export, &error, &self.store.data().logs));
         }
         Ok(results.first().and_then(Val::i32).map(i32::cast_unsigned))
+    }
+
+    /// What a module that counts has counted; 0 for another.
+    fn counter(&mut self, name: &str) -> u64 {
+        let global = self.instance.get_global(&mut self.store, name);
+        global.and_then(|global| global.get(&mut self.store).i64()).map_or(0, i64::cast_unsigned)
     }
 }
 

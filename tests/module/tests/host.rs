@@ -68,7 +68,7 @@ fn header_maps_are_readable_in_their_own_callback_only() {
     vm.take_cost();
     stream.log().unwrap();
     let cost = vm.take_cost();
-    assert_eq!((cost.allocations, cost.host_calls["proxy_get_header_map_value"]), (1, 1));
+    assert_eq!((cost.memory_requests, cost.host_calls["proxy_get_header_map_value"]), (1, 1));
     assert_eq!(vm.call("log_missing", &[stream.context()]).unwrap(), Some(Status::BAD_ARGUMENT.0));
 }
 
@@ -100,10 +100,42 @@ fn costs_are_counted_by_callback() {
     assert_eq!(callbacks.len(), 1);
     let cost = &callbacks[0].cost;
     // The map: 4 for the count, 8 for the lengths, 4 for the line; then two words of 4.
-    assert_eq!((cost.bytes_in, cost.bytes_out, cost.allocations), (16 + 8, 0, 1));
+    assert_eq!((cost.bytes_in, cost.bytes_out, cost.memory_requests), (16 + 8, 0, 1));
     assert!(cost.fuel > 4 && cost.fuel < 100, "{}", cost.fuel);
     assert_eq!(vm.take_cost(), *cost);
     assert_eq!(vm.take_cost().callbacks, 0);
+}
+
+/// The allocator, as languages have it: the system's part that grows the memory, under what divides it, under ways in.
+const ALLOCATOR: &str = r#"
+    (func $more (param i32) (result i32) (memory.grow (i32.const 1)))
+    (func $divide (param $size i32) (result i32)
+        (if (result i32) (i32.gt_u (local.get $size) (i32.const 1000))
+            (then (call $more (local.get $size))) (else (i32.const 64))))
+    (func (export "plain") (param i32) (result i32) (call $divide (local.get 0)))
+    (func (export "zeroed") (param i32) (result i32) (call $divide (i32.mul (local.get 0) (i32.const 2))))"#;
+
+#[test]
+fn a_copy_of_a_module_counts_what_its_allocator_gives_out() {
+    let compile = |functions: &str| {
+        let text = format!(r#"(module (memory (export "memory") 1) {functions})"#);
+        Module::compile_counting(Path::new("(guest)"), &wat::parse_str(text).expect("the guest's text is valid"))
+    };
+    let vm = Vm::start(&compile(ALLOCATOR).unwrap(), HostOptions::new()).unwrap();
+    for (export, size, expected) in [("plain", 10, (1, 10)), ("zeroed", 10, (1, 20)), ("plain", 2000, (1, 2000))] {
+        vm.take_cost();
+        vm.call(export, &[size]).unwrap();
+        let cost = vm.take_cost();
+        assert_eq!((cost.allocations, cost.allocated_bytes), expected, "{export}({size})");
+    }
+    let refused = [
+        ("", "none grows"),
+        ("(func (param i32) (drop (memory.grow (i32.const 1)))) (func (drop (memory.grow (i32.const 1))))", "two grow"),
+        ("(func (drop (memory.grow (i32.const 1))))", "it takes no size"),
+    ];
+    for (functions, why) in refused {
+        assert!(compile(functions).is_err(), "{why}");
+    }
 }
 
 #[test]

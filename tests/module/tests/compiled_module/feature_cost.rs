@@ -8,7 +8,7 @@ use std::time::Duration;
 use meshspan_module_tests::{Cost, HttpResponse, Scanner, Vm};
 use serde_json::{Value, json};
 
-use crate::cost::{assert_instructions, calls, fuel_file, rounded};
+use crate::cost::{assert_instructions, calls, figures_file, rounded, steady};
 use crate::page::assert_page;
 use crate::world::{REQUEST, UNSAMPLED, configuration, configured_with, exchange, exchange_and_forget, request_with};
 
@@ -139,10 +139,7 @@ fn recorded(masking: &Value, query: &str) -> Cost {
     let target = format!("/carts/17?{query}");
     let lines: Vec<_> =
         REQUEST.iter().map(|(name, value)| (*name, if *name == ":path" { &*target } else { *value })).collect();
-    (0..3).try_for_each(|_| exchange_and_forget(&vm, &lines)).unwrap();
-    vm.take_cost();
-    exchange_and_forget(&vm, &lines).unwrap();
-    vm.take_cost()
+    steady(&vm, |vm| exchange_and_forget(vm, &lines).map(|()| true)).cost
 }
 
 #[test]
@@ -165,7 +162,7 @@ fn the_page_says_what_features_cost() {
         }
         None => eprintln!("skipped: no {SCANNER}, so the crate regex is not measured; cargo xtask test builds it"),
     }
-    let (known, known_of_regex) = (fuel_file(FUEL), fuel_file(REGEX_FUEL));
+    let (known, known_of_regex) = (figures_file(FUEL), figures_file(REGEX_FUEL));
     let fuel = |name: &str| known[&key(name)];
     let mut expected = [(
         "sampler instructions",

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use meshspan_module_tests::Cost;
 use serde_json::{Value, json};
 
-use crate::cost::{assert_instructions, fuel_file};
+use crate::cost::{assert_instructions, figures_file, steady};
 use crate::page::assert_page;
 use crate::world::{REQUEST, SAMPLED, UNSAMPLED, configuration, configured_with, exchange_and_forget};
 
@@ -28,58 +28,62 @@ impl Case {
 /// Instructions that a header line may cost that nothing is about.
 const LINE: u64 = 200;
 
+/// What a request with 50 header lines may cost, in percent of one with 5.
+const FLAT: u64 = 150;
+
 /// Header lines beside the pseudo-headers, the context's among them.
 const LINES: [usize; 4] = [5, 10, 20, 50];
 /// Header lines that become an attribute each.
 const CAPTURED: [usize; 4] = [0, 10, 20, 40];
+/// The same of headers whose names are as long as each other.
+const ALIKE: [usize; 2] = [0, 40];
 /// Templates, of which the request follows the last.
 const ROUTES: [usize; 3] = [1, 100, 10_000];
 
 fn cases() -> Vec<Case> {
-    let lines = |count, context| measured(&configuration(), &request(count, context));
-    let captured = |count| {
+    let lines = |count, context| measured(&configuration(), &request(count, context, header_name));
+    let captured = |count, name: fn(usize) -> String| {
         let mut configuration = configuration();
         if count > 0 {
-            let names: Vec<String> = (0..count).map(header_name).collect();
+            let names: Vec<String> = (0..count).map(name).collect();
             configuration["instrumentation/development"] =
                 json!({"general": {"http": {"server": {"request_captured_headers": names}}}});
         }
-        measured(&configuration, &request(50, SAMPLED))
+        measured(&configuration, &request(50, SAMPLED, name))
     };
     let routes = |count, context| {
         let mut configuration = configuration();
         let mut templates: Vec<String> = (1..count).map(|n| format!("/service-{}/area-{n}/{{id}}", n % 50)).collect();
         templates.push("/carts/{id}".to_owned());
         configuration["distribution"] = json!({"meshspan": {"routes": templates}});
-        measured(&configuration, &request(10, context))
+        measured(&configuration, &request(10, context, header_name))
     };
     let case = |table, count, cost| Case { table, count, cost };
     let mut cases = Vec::new();
     cases.extend(LINES.map(|count| case("unsampled", count, lines(count, UNSAMPLED))));
     cases.extend(LINES.map(|count| case("sampled", count, lines(count, SAMPLED))));
-    cases.extend(CAPTURED.map(|count| case("captured", count, captured(count))));
+    cases.extend(CAPTURED.map(|count| case("captured", count, captured(count, header_name))));
+    cases.extend(ALIKE.map(|count| case("captured_differ_first", count, captured(count, differs_first))));
+    cases.extend(ALIKE.map(|count| case("captured_differ_last", count, captured(count, differs_last))));
     cases.extend(ROUTES.map(|count| case("routes_unsampled", count, routes(count, UNSAMPLED))));
     cases.extend(ROUTES.map(|count| case("routes_sampled", count, routes(count, SAMPLED))));
     cases
 }
 
-/// What a warm request costs under such a configuration.
+/// What a request costs under such a configuration.
 fn measured(configuration: &Value, request: &[(String, String)]) -> Cost {
     let vm = configured_with(&configuration.to_string());
-    (0..3).try_for_each(|_| exchange_and_forget(&vm, request)).unwrap();
-    vm.take_cost();
-    exchange_and_forget(&vm, request).unwrap();
-    vm.take_cost()
+    steady(&vm, |vm| exchange_and_forget(vm, request).map(|()| true)).cost
 }
 
 /// The usual request with a context, and so many header lines in all beside its four pseudo-headers.
-fn request(count: usize, context: &str) -> Vec<(String, String)> {
+fn request(count: usize, context: &str, name: fn(usize) -> String) -> Vec<(String, String)> {
     let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut lines: Vec<_> = REQUEST.iter().map(|(name, value)| owned(name, value)).collect();
     lines.push(owned("traceparent", context));
     let pseudo = lines.iter().filter(|(name, _)| name.starts_with(':')).count();
     let more = pseudo + count - lines.len();
-    lines.extend((0..more).map(|n| (header_name(n), format!("value-{n}-of-some-length"))));
+    lines.extend((0..more).map(|n| (name(n), format!("value-{n}-of-some-length"))));
     lines
 }
 
@@ -89,6 +93,16 @@ fn header_name(number: usize) -> String {
     format!("x-{}-{number:02}", WORDS[number % WORDS.len()])
 }
 
+/// Names that two bytes at the beginning tell apart.
+fn differs_first(number: usize) -> String {
+    format!("x-{number:02}-of-the-shop-s-own-headers")
+}
+
+/// Names that two bytes at the end tell apart.
+fn differs_last(number: usize) -> String {
+    format!("x-of-the-shop-s-own-headers-{number:02}")
+}
+
 #[test]
 fn a_request_costs_what_it_uses() {
     let cases = cases();
@@ -96,7 +110,7 @@ fn a_request_costs_what_it_uses() {
     for case in &cases {
         let base = &cases.iter().find(|base| base.table == case.table).unwrap().cost;
         assert_eq!(case.cost.host_calls, base.host_calls, "{}: the same calls, whatever it is", case.name());
-        assert_eq!(case.cost.allocations, base.allocations, "{}: the same allocations", case.name());
+        assert_eq!(case.cost.memory_requests, base.memory_requests, "{}: the same memory for answers", case.name());
     }
     let each = |table, from, to| {
         let more = find(table, to).fuel.saturating_sub(find(table, from).fuel);
@@ -106,10 +120,18 @@ fn a_request_costs_what_it_uses() {
     for table in ["unsampled", "sampled"] {
         let line = each(table, LINES[0], LINES[3]);
         assert!(line <= LINE, "{table}: {line} instructions for each header line, at most {LINE}");
+        let (few, many) = (find(table, LINES[0]).fuel, find(table, LINES[3]).fuel);
+        assert!(many * 100 <= few * FLAT, "{table}: {many} instructions with 50 header lines, {few} with 5");
     }
     // No attribute makes another one dearer.
     let (few, many) = (each("captured", 0, 10), each("captured", 20, 40));
     assert!(many * 100 <= few * 120, "each of the last twenty attributes costs {many}, each of the first ten {few}");
+    // Names are not told apart byte by byte.
+    let (first, last) = (each("captured_differ_first", 0, 40), each("captured_differ_last", 0, 40));
+    assert!(
+        last * 100 <= first * 120,
+        "each attribute costs {last} where headers' names differ at the end, {first} where they differ at the beginning"
+    );
     for table in ["routes_unsampled", "routes_sampled"] {
         let (one, most) = (find(table, 1).fuel, find(table, 10_000).fuel);
         assert!(most * 100 <= one * 105, "{table}: {most} instructions with 10,000 templates, {one} with one");
@@ -121,7 +143,7 @@ fn a_request_costs_what_it_uses() {
 
 /// The table of the page: the instructions of [`FUEL`], and the rest as it is.
 fn table(cases: &[Case]) -> String {
-    let fuel = fuel_file(FUEL);
+    let fuel = figures_file(FUEL);
     let mut text = "| a request | | host calls | bytes copied in | instructions | times the first |\n\
                     |---|---:|---:|---:|---:|---:|\n"
         .to_owned();
@@ -131,6 +153,8 @@ fn table(cases: &[Case]) -> String {
             "unsampled" => ("unsampled", "header lines"),
             "sampled" => ("sampled", "header lines"),
             "captured" => ("sampled, 50 header lines", "of them captured"),
+            "captured_differ_first" => ("the same, names differ at the beginning", "of them captured"),
+            "captured_differ_last" => ("the same, names differ at the end", "of them captured"),
             "routes_unsampled" => ("unsampled", "templates"),
             _ => ("sampled", "templates"),
         };

@@ -10,5 +10,6 @@ mod feature_cost;
 mod growth;
 mod hostile_headers;
 mod page;
+mod stream_costs;
 mod surface;
 mod world;

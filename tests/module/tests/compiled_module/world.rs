@@ -57,9 +57,13 @@ pub(crate) fn configuration_with_exporter(exporter: &Value) -> String {
     configuration.to_string()
 }
 
+/// An integer as a property has it.
+pub(crate) fn integer(value: i64) -> [u8; 8] {
+    value.to_le_bytes()
+}
+
 /// What Envoy says of a sidecar and of a usual stream.
 pub(crate) fn options() -> HostOptions {
-    let integer = |value: i64| value.to_le_bytes();
     HostOptions::new()
         .clusters(&["collector"])
         .stream_property(&["xds", "listener_direction"], integer(1))
@@ -93,7 +97,12 @@ pub(crate) fn configured() -> Vm {
 
 /// A machine with another configuration, which the module must have taken.
 pub(crate) fn configured_with(json: &str) -> Vm {
-    let vm = start();
+    configured_on(module(), json)
+}
+
+/// The same with another module.
+pub(crate) fn configured_on(module: &Module, json: &str) -> Vm {
+    let vm = Vm::start(module, options()).unwrap_or_else(|trap| panic!("{trap}"));
     let taken = vm.configure(json).unwrap_or_else(|trap| panic!("{trap}"));
     assert!(taken, "the configuration was refused: {:#?}", vm.logs());
     vm
