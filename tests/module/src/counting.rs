@@ -50,7 +50,7 @@ struct Uses {
     calls: BTreeSet<FunctionId>,
 }
 
-impl<'a> Visitor<'a> for Uses {
+impl Visitor<'_> for Uses {
     fn visit_memory_grow(&mut self, _: &MemoryGrow) {
         self.grows_memory = true;
     }

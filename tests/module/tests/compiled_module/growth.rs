@@ -2,6 +2,7 @@
 //! number of route templates. The table in `docs/benchmarks.md` is checked here; `UPDATE_FUEL=1` writes it anew.
 
 use std::fmt::Write;
+use std::sync::OnceLock;
 
 use meshspan_module_tests::Cost;
 use serde_json::{Value, json};
@@ -103,42 +104,70 @@ fn differs_last(number: usize) -> String {
     format!("x-of-the-shop-s-own-headers-{number:02}")
 }
 
+/// All cases, measured once for all tests.
+fn measured_cases() -> &'static [Case] {
+    static CASES: OnceLock<Vec<Case>> = OnceLock::new();
+    CASES.get_or_init(cases)
+}
+
+/// The instructions of one case.
+fn instructions(table: &str, count: usize) -> u64 {
+    measured_cases().iter().find(|case| (case.table, case.count) == (table, count)).unwrap().cost.fuel
+}
+
+/// The instructions that each one more costs.
+fn each(table: &str, from: usize, to: usize) -> u64 {
+    instructions(table, to).saturating_sub(instructions(table, from)) / u64::try_from(to - from).unwrap()
+}
+
 #[test]
-fn a_request_costs_what_it_uses() {
-    let cases = cases();
-    let find = |table, count| &cases.iter().find(|case| (case.table, case.count) == (table, count)).unwrap().cost;
-    for case in &cases {
-        let base = &cases.iter().find(|base| base.table == case.table).unwrap().cost;
+fn host_calls_do_not_grow() {
+    for case in measured_cases() {
+        let base = &measured_cases().iter().find(|base| base.table == case.table).unwrap().cost;
         assert_eq!(case.cost.host_calls, base.host_calls, "{}: the same calls, whatever it is", case.name());
-        assert_eq!(case.cost.memory_requests, base.memory_requests, "{}: the same memory for answers", case.name());
+        assert_eq!(case.cost.memory_requests, base.memory_requests, "{}: the same number of answers", case.name());
     }
-    let each = |table, from, to| {
-        let more = find(table, to).fuel.saturating_sub(find(table, from).fuel);
-        more / u64::try_from(to - from).unwrap()
-    };
-    // A header that nothing is about is read past.
+}
+
+#[test]
+fn a_header_that_nothing_is_about_is_read_past() {
     for table in ["unsampled", "sampled"] {
         let line = each(table, LINES[0], LINES[3]);
         assert!(line <= LINE, "{table}: {line} instructions for each header line, at most {LINE}");
-        let (few, many) = (find(table, LINES[0]).fuel, find(table, LINES[3]).fuel);
+        let (few, many) = (instructions(table, LINES[0]), instructions(table, LINES[3]));
         assert!(many * 100 <= few * FLAT, "{table}: {many} instructions with 50 header lines, {few} with 5");
     }
-    // No attribute makes another one dearer.
+}
+
+#[test]
+fn no_attribute_makes_another_one_dearer() {
     let (few, many) = (each("captured", 0, 10), each("captured", 20, 40));
     assert!(many * 100 <= few * 120, "each of the last twenty attributes costs {many}, each of the first ten {few}");
-    // Names are not told apart byte by byte.
+}
+
+#[test]
+fn names_that_begin_alike_cost_what_others_do() {
     let (first, last) = (each("captured_differ_first", 0, 40), each("captured_differ_last", 0, 40));
     assert!(
         last * 100 <= first * 120,
         "each attribute costs {last} where headers' names differ at the end, {first} where they differ at the beginning"
     );
+}
+
+#[test]
+fn ten_thousand_routes_cost_what_one_does() {
     for table in ["routes_unsampled", "routes_sampled"] {
-        let (one, most) = (find(table, 1).fuel, find(table, 10_000).fuel);
+        let (one, most) = (instructions(table, 1), instructions(table, 10_000));
         assert!(most * 100 <= one * 105, "{table}: {most} instructions with 10,000 templates, {one} with one");
     }
+}
+
+#[test]
+fn the_page_says_how_cost_grows() {
+    let cases = measured_cases();
     let now: Vec<_> = cases.iter().map(|case| (case.name(), case.cost.fuel)).collect();
     assert_instructions(FUEL, &now);
-    assert_page("growth instructions", &table(&cases));
+    assert_page("growth instructions", &table(cases));
 }
 
 /// The table of the page: the instructions of [`FUEL`], and the rest as it is.

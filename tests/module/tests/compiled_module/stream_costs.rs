@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::cost::{MEASURED, Steady, Tolerance, assert_figures, assert_instructions, counted, figures_file, steady};
 use crate::page::assert_page;
 use crate::world::{
-    REQUEST, RESPONSE, SAMPLED, UNSAMPLED, accept, configuration, configured_on, exchange, exchange_and_forget,
-    exported, flush, module, options, request_with,
+    REQUEST, SAMPLED, UNSAMPLED, accept, configuration, configured_on, exchange, exchange_and_forget, exported, flush,
+    module, request_with,
 };
 
 const FUEL: &str = "fuel.txt";
@@ -330,7 +330,7 @@ fn table(rows: &[Row], fuel: &str, pages: &str) -> String {
             cost.bytes_out,
             fuel[row.name],
             mean(cost.allocations, row.times),
-            mean(cost.allocated_bytes, row.times),
+            (cost.allocated_bytes + row.times / 2) / row.times,
             pages[row.name],
         )
         .unwrap();
