@@ -13,6 +13,9 @@ use meshspan_module_tests::{CallbackCost, Cost, Trap, Vm};
 
 use crate::world::{accept, flush};
 
+/// What to do where a figure moved, and is to.
+pub(crate) const ACCEPT: &str = "INSTA_UPDATE=always UPDATE_FUEL=1 cargo xtask test --only module accepts what is now";
+
 /// Streams that go before those that are measured: all that is made once is made, and buffers are as large as they get.
 const BEFORE: usize = 100;
 /// Streams that are measured.
@@ -21,10 +24,11 @@ pub(crate) const MEASURED: u64 = 100;
 /// What one of many like streams costs.
 #[derive(Clone, Debug)]
 pub(crate) struct Steady {
-    /// One stream's callbacks, in order. The others' are the same but for instructions and allocations.
+    /// Its callbacks, in order. The same for each stream but for instructions, of which this has the mean, and
+    /// allocations, of which it has those of [`MEASURED`] streams together: what grows by doubling does not do so with
+    /// every stream.
     pub(crate) callbacks: Vec<CallbackCost>,
-    /// All of them: of instructions the mean, of allocations those of [`MEASURED`] streams together, as what grows by
-    /// doubling does not grow with every stream.
+    /// All of them together.
     pub(crate) cost: Cost,
     /// The machine's memory afterwards, in bytes.
     pub(crate) memory: usize,
@@ -38,31 +42,44 @@ pub(crate) fn steady(vm: &Vm, stream: impl Fn(&Vm) -> Result<bool, Trap>) -> Ste
         stream(vm);
     }
     accept(vm, &flush(vm).unwrap()).unwrap();
-    let mut measured: Vec<(Vec<CallbackCost>, Cost)> = Vec::new();
-    while (measured.len() as u64) < MEASURED {
+    let mut callbacks: Vec<CallbackCost> = Vec::new();
+    let mut measured = 0;
+    while measured < MEASURED {
         vm.take_cost();
         if stream(vm) {
-            measured.push((vm.callbacks(), vm.take_cost()));
+            measured += 1;
+            add(&mut callbacks, vm.callbacks());
         }
     }
-    let (callbacks, first) = measured[0].clone();
-    for (number, (_, cost)) in measured.iter().enumerate() {
-        let comparable = Cost {
-            fuel: first.fuel,
-            allocations: first.allocations,
-            allocated_bytes: first.allocated_bytes,
-            ..cost.clone()
-        };
-        assert_eq!(comparable, first, "stream {number} costs another number of calls or bytes than the first");
+    for callback in &mut callbacks {
+        callback.cost.fuel /= MEASURED;
     }
-    let sum = |of: fn(&Cost) -> u64| measured.iter().map(|(_, cost)| of(cost)).sum::<u64>();
-    let cost = Cost {
-        fuel: sum(|cost| cost.fuel) / MEASURED,
-        allocations: sum(|cost| cost.allocations),
-        allocated_bytes: sum(|cost| cost.allocated_bytes),
-        ..first
-    };
-    Steady { callbacks, cost, memory: vm.memory_size() }
+    vm.take_cost();
+    Steady { cost: total(&callbacks), callbacks, memory: vm.memory_size() }
+}
+
+/// Adds instructions and allocations of one stream's callbacks to those of others. All the rest has to be the same.
+fn add(sum: &mut Vec<CallbackCost>, more: Vec<CallbackCost>) {
+    if sum.is_empty() {
+        *sum = more;
+        return;
+    }
+    assert_eq!(sum.len(), more.len(), "each stream has the same callbacks");
+    for (sum, more) in sum.iter_mut().zip(more) {
+        let Cost { fuel, allocations, allocated_bytes, .. } = sum.cost;
+        let alike = Cost { fuel, allocations, allocated_bytes, ..more.cost.clone() };
+        assert_eq!((&sum.callback, &sum.cost), (&more.callback, &alike), "each stream has the same calls and bytes");
+        sum.cost.fuel += more.cost.fuel;
+        sum.cost.allocations += more.cost.allocations;
+        sum.cost.allocated_bytes += more.cost.allocated_bytes;
+    }
+}
+
+fn total(callbacks: &[CallbackCost]) -> Cost {
+    callbacks.iter().fold(Cost::default(), |mut sum, callback| {
+        sum += &callback.cost;
+        sum
+    })
 }
 
 /// What was counted since the last time it was asked.
@@ -123,7 +140,7 @@ pub(crate) fn assert_figures(file: &str, now: &[(String, u64)], tolerance: Toler
     assert_eq!(
         names(&mut before.keys().cloned()),
         names(&mut now.keys().map(|name| (*name).to_owned())),
-        "the cases of {file}: UPDATE_FUEL=1 writes it anew"
+        "the cases of {file}; {ACCEPT}"
     );
     let mut wrong = String::new();
     for (name, &figure) in &now {
@@ -132,7 +149,7 @@ pub(crate) fn assert_figures(file: &str, now: &[(String, u64)], tolerance: Toler
             writeln!(wrong, "{name}: {figure}, {wanted} in {file}").unwrap();
         }
     }
-    assert!(wrong.is_empty(), "figures that moved; UPDATE_FUEL=1 accepts them:\n{wrong}");
+    assert!(wrong.is_empty(), "figures that moved; {ACCEPT}:\n{wrong}");
 }
 
 fn figures_path(file: &str) -> PathBuf {
@@ -141,8 +158,7 @@ fn figures_path(file: &str) -> PathBuf {
 
 /// What such a file says.
 pub(crate) fn figures_file(file: &str) -> BTreeMap<String, u64> {
-    let text = std::fs::read_to_string(figures_path(file))
-        .unwrap_or_else(|error| panic!("{file}: {error}; UPDATE_FUEL=1 writes it"));
+    let text = std::fs::read_to_string(figures_path(file)).unwrap_or_else(|error| panic!("{file}: {error}; {ACCEPT}"));
     let pairs = text.lines().filter_map(|line| line.rsplit_once(' '));
     pairs.map(|(name, figure)| (name.to_owned(), figure.parse().expect("a number behind the name"))).collect()
 }

@@ -54,7 +54,12 @@ fn cases() -> Vec<Case> {
     };
     let routes = |count, context| {
         let mut configuration = configuration();
-        let mut templates: Vec<String> = (1..count).map(|n| format!("/service-{}/area-{n}/{{id}}", n % 50)).collect();
+        // Half of them begin with a segment of their own, so that there are thousands where the request begins.
+        let template = |n: usize| match n % 2 {
+            0 => format!("/service-{}/area-{n}/{{id}}", n % 50),
+            _ => format!("/section-{n}/{{id}}"),
+        };
+        let mut templates: Vec<String> = (1..count).map(template).collect();
         templates.push("/carts/{id}".to_owned());
         configuration["distribution"] = json!({"meshspan": {"routes": templates}});
         measured(&configuration, &request(10, context, header_name))

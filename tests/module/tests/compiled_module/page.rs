@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use crate::cost::ACCEPT;
+
 /// Tests run beside each other, and each writes its own part.
 static PAGE: Mutex<()> = Mutex::new(());
 
@@ -18,6 +20,6 @@ pub(crate) fn assert_page(section: &str, table: &str) {
         text.replace_range(from..to, &format!("\n{table}\n"));
         std::fs::write(page, text).unwrap();
     } else {
-        assert_eq!(text[from..to].trim(), table.trim(), "docs/benchmarks.md; UPDATE_FUEL=1 writes it");
+        assert_eq!(text[from..to].trim(), table.trim(), "docs/benchmarks.md; {ACCEPT}");
     }
 }
