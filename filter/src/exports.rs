@@ -75,16 +75,10 @@ pub(crate) extern "C" fn meshspan_export_proxy_on_log(context: u32) {
     vm::with(|vm| vm.handle_log(context));
 }
 
-/// A context has nothing more to do. 0 asks for time until `proxy_done`.
+/// A context has nothing more to do. 0 asks for time until `proxy_done`. Its deletion follows and has no callback here.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_done(context: u32) -> i32 {
     i32::from(vm::with(|vm| vm.handle_done(context)).unwrap_or(true))
-}
-
-/// A context goes away.
-#[unsafe(no_mangle)]
-pub(crate) extern "C" fn meshspan_export_proxy_on_delete(context: u32) {
-    vm::with(|vm| vm.handle_delete(context));
 }
 
 /// A request that a root context sent has been answered, or has failed.

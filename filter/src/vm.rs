@@ -132,8 +132,8 @@ impl Vm {
     }
 
     pub(crate) fn handle_tick(&mut self, context: u32) {
-        if let Some(root) = self.root(context) {
-            root.handle_tick();
+        if self.root(context).is_some_and(Root::handle_tick) {
+            self.forget(context);
         }
     }
 
@@ -184,26 +184,31 @@ impl Vm {
         }
     }
 
+    /// Nothing comes after this but the context's deletion, which is not listened to: each callback costs its call.
     pub(crate) fn handle_done(&mut self, context: u32) -> bool {
-        self.root(context).is_none_or(Root::handle_done)
-    }
-
-    pub(crate) fn handle_delete(&mut self, context: u32) {
         if let Some(stream) = self.streams.remove(context) {
             if let Phase::Open(exchange) = &stream.phase
                 && let Some(plugin) = self.root(stream.root).and_then(|root| root.plugin.as_mut())
             {
                 plugin.handle_lost(exchange);
             }
-        } else if let Some(at) = self.roots.iter().position(|(id, _)| *id == context) {
-            let (_, mut root) = self.roots.swap_remove(at);
-            root.give_up();
+            return true;
         }
+        if self.root(context).is_none_or(Root::handle_done) {
+            self.forget(context);
+            return true;
+        }
+        false
+    }
+
+    /// The root context goes, and has told all that it counted.
+    fn forget(&mut self, context: u32) {
+        self.roots.retain(|(id, _)| *id != context);
     }
 
     pub(crate) fn handle_http_call_response(&mut self, context: u32, token: u32) {
-        if let Some(root) = self.root(context) {
-            root.handle_http_call_response(token);
+        if self.root(context).is_some_and(|root| root.handle_http_call_response(token)) {
+            self.forget(context);
         }
     }
 
@@ -378,8 +383,9 @@ impl Root {
         }
     }
 
-    fn handle_tick(&mut self) {
-        let Some(plugin) = &self.plugin else { return };
+    /// Whether the context goes with that.
+    fn handle_tick(&mut self) -> bool {
+        let Some(plugin) = &self.plugin else { return false };
         if core::mem::take(&mut self.hurried) {
             let period = if self.going.is_some() { SHUTDOWN_TICK_MS } else { plugin.tick_period_ms() };
             if host::set_tick_period(period).is_err() {
@@ -394,7 +400,7 @@ impl Root {
         if let Some(ticks) = &mut self.going {
             *ticks = ticks.saturating_sub(1);
         }
-        self.leave_if_done();
+        self.leave_if_done()
     }
 
     /// Sends every request that should leave now.
@@ -459,13 +465,14 @@ impl Root {
         true
     }
 
-    fn handle_http_call_response(&mut self, token: u32) {
+    /// Whether the context goes with that.
+    fn handle_http_call_response(&mut self, token: u32) -> bool {
         if self.handle_sampling_response(token) {
-            return;
+            return false;
         }
-        let Some(at) = self.in_flight.iter().position(|(waiting, _)| *waiting == token) else { return };
+        let Some(at) = self.in_flight.iter().position(|(waiting, _)| *waiting == token) else { return false };
         let (_, id) = self.in_flight.swap_remove(at);
-        let Some(plugin) = &mut self.plugin else { return };
+        let Some(plugin) = &mut self.plugin else { return false };
         // A request that failed on the way has none of these.
         let headers = plugin_map(plugin, MapType::HttpCallResponseHeaders);
         let trailers = plugin_map(plugin, MapType::HttpCallResponseTrailers);
@@ -476,7 +483,7 @@ impl Root {
         write(plugin.handle_response(id, &response, now));
         // The next batch may be waiting for this answer.
         self.export();
-        self.leave_if_done();
+        self.leave_if_done()
     }
 
     fn handle_done(&mut self) -> bool {
@@ -494,16 +501,19 @@ impl Root {
         host::set_tick_period(SHUTDOWN_TICK_MS).is_err()
     }
 
-    fn leave_if_done(&mut self) {
-        let Some(ticks) = self.going else { return };
+    /// Tells the host that the context can go, once nothing is waited for any more. Returns whether it does.
+    fn leave_if_done(&mut self) -> bool {
+        let Some(ticks) = self.going else { return false };
         let idle = self.plugin.as_ref().is_none_or(Plugin::is_idle);
-        if idle || ticks == 0 {
-            self.going = None;
-            self.give_up();
-            if host::done().is_err() {
-                self.count(Counter::HostCallsFailed);
-            }
+        if !idle && ticks > 0 {
+            return false;
         }
+        self.going = None;
+        self.give_up();
+        if host::done().is_err() {
+            self.count(Counter::HostCallsFailed);
+        }
+        true
     }
 
     /// Counts what is left as lost, and tells the host all that was counted.

@@ -87,18 +87,17 @@ pub(super) fn inject(context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits
 
 /// A value of version 00, with the two known ones of `trace_flags`.
 pub(super) fn value(trace_id: TraceId, span_id: SpanId, trace_flags: u8) -> String {
-    let mut value = String::with_capacity(LENGTH);
-    value.push_str("00-");
-    value.push_str(trace_id.to_hex().as_str());
-    value.push('-');
-    value.push_str(span_id.to_hex().as_str());
-    value.push_str(match (trace_flags & flags::RANDOM != 0, trace_flags & flags::SAMPLED != 0) {
-        (false, false) => "-00",
-        (false, true) => "-01",
-        (true, false) => "-02",
-        (true, true) => "-03",
-    });
-    value
+    let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    // Pieces of known size: adding one text to another is a call of its own in wasm.
+    if let Some((trace, rest)) = value.get_mut(3..).and_then(<[u8]>::split_first_chunk_mut)
+        && let Some((span, rest)) = rest.get_mut(1..).and_then(<[u8]>::split_first_chunk_mut)
+        && let Some(last) = rest.last_mut()
+    {
+        *trace = *trace_id.to_hex().as_bytes();
+        *span = *span_id.to_hex().as_bytes();
+        *last = b'0' | (trace_flags & (flags::SAMPLED | flags::RANDOM));
+    }
+    core::str::from_utf8(&value).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! One HTTP stream, from its headers to its log.
 
+use std::cell::Cell;
+
 use crate::abi::Headers;
 use crate::host::Phase;
 use crate::options::property_path;
@@ -31,11 +33,12 @@ impl Action {
 pub struct Stream<'a> {
     vm: &'a Vm,
     context: u32,
+    was_done: Cell<bool>,
 }
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(vm: &'a Vm, context: u32) -> Self {
-        Self { vm, context }
+        Self { vm, context, was_done: Cell::new(false) }
     }
 
     /// Its context's number.
@@ -83,11 +86,15 @@ impl<'a> Stream<'a> {
 
     /// Whether the module is done with it.
     pub fn done(&self) -> Result<bool, Trap> {
+        self.was_done.set(true);
         Ok(self.vm.call("proxy_on_done", &[self.context])? != Some(0))
     }
 
-    /// Its context goes away, and the calls that it sent.
+    /// Its context goes away, and the calls that it sent. No context goes before it was asked whether it is done.
     pub fn delete(&self) -> Result<(), Trap> {
+        if !self.was_done.get() {
+            self.done()?;
+        }
         let result = self.vm.call("proxy_on_delete", &[self.context]);
         self.vm.with(|host| {
             host.streams.remove(&self.context);
