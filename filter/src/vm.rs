@@ -585,7 +585,7 @@ fn apply_all(plugin: &mut Plugin, edits: &[HeaderEdit]) {
 /// Carries an edit out. There is no filter state that takes a header away, so that is always done to the request.
 fn apply(edit: &HeaderEdit, inject: Inject) -> Result<(), HostError> {
     match (edit, inject) {
-        (HeaderEdit::Set { name, value }, Inject::FilterState) => {
+        (HeaderEdit::Set { name, value } | HeaderEdit::Add { name, value }, Inject::FilterState) => {
             host::set_property(format!("meshspan.{name}").as_bytes(), value.as_bytes())
         }
         _ => apply_to(MapType::HttpRequestHeaders, edit),

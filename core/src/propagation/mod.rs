@@ -225,8 +225,14 @@ fn read(format: Format, carrier: &Carrier<'_>) -> Outcome {
 /// Makes `name` say `value`, unless it does.
 fn set(name: &'static str, value: String, current: &carrier::Single<'_>, edits: &mut Vec<HeaderEdit>) {
     if !current.is_exactly(&value) {
-        edits.push(HeaderEdit::Set { name: name.into(), value });
+        edits.push(written(name, value, current.is_present()));
     }
+}
+
+/// The edit that leaves `name` standing there once, with `value`. Where it is not there yet, it need not be looked for.
+fn written(name: &'static str, value: String, is_there: bool) -> HeaderEdit {
+    let name = name.into();
+    if is_there { HeaderEdit::Set { name, value } } else { HeaderEdit::Add { name, value } }
 }
 
 /// Takes `name` away, if it is there.

@@ -9,7 +9,7 @@
 
 use super::carrier::Carrier;
 use super::context::{Found, Outcome, OutgoingContext};
-use super::{MalformedReason, remove, set};
+use super::{MalformedReason, remove, set, written};
 use crate::header::HeaderEdit;
 use crate::hex;
 use crate::trace::{ParentDecision, SpanId, TraceId, flags};
@@ -81,7 +81,7 @@ pub(super) fn inject(context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits
     match context.trace_state.write(context.own_trace_state_members) {
         None => remove("tracestate", !current.is_absent(), edits),
         Some(value) if current.as_slice() == [value.as_bytes()] => {}
-        Some(value) => edits.push(HeaderEdit::Set { name: "tracestate".into(), value }),
+        Some(value) => edits.push(written("tracestate", value, !current.is_absent())),
     }
 }
 

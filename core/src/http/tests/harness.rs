@@ -119,7 +119,9 @@ impl Traced {
     /// The value that the edits give the header `name`.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.edits.iter().find_map(|edit| match edit {
-            HeaderEdit::Set { name: other, value } if other == name => Some(value.as_str()),
+            HeaderEdit::Set { name: other, value } | HeaderEdit::Add { name: other, value } if other == name => {
+                Some(value.as_str())
+            }
             _ => None,
         })
     }

@@ -17,7 +17,9 @@ fn traceparent(edits: &[HeaderEdit]) -> &str {
     edits
         .iter()
         .find_map(|edit| match edit {
-            HeaderEdit::Set { name, value } if name == "traceparent" => Some(value.as_str()),
+            HeaderEdit::Set { name, value } | HeaderEdit::Add { name, value } if name == "traceparent" => {
+                Some(value.as_str())
+            }
             _ => None,
         })
         .expect("a traceparent")
