@@ -50,17 +50,43 @@ fn cores() -> anyhow::Result<Vec<usize>> {
     Ok((0..size_of::<libc::cpu_set_t>() * 8).filter(allowed).collect())
 }
 
-/// Has all threads of a process, and those that they start later, run on these cores only.
-fn pin(process: u32, cores: &[usize]) -> anyhow::Result<()> {
+/// A set of cores as the kernel takes it.
+fn set_of(cores: &[usize]) -> libc::cpu_set_t {
     // SAFETY: the set is plain bits, for which zero is a value; the cores are those of `cores()`.
     #[allow(unsafe_code)]
-    let set = unsafe {
+    unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         for core in cores {
             libc::CPU_SET(*core, &mut set);
         }
         set
-    };
+    }
+}
+
+/// Has the calling thread run on these cores only.
+pub(crate) fn pin_this_thread(cores: &[usize]) -> anyhow::Result<()> {
+    let set = set_of(cores);
+    // SAFETY: the set and its size belong together.
+    #[allow(unsafe_code)]
+    let status = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+    if status != 0 {
+        return Err(std::io::Error::last_os_error()).context("cannot choose a thread's cores");
+    }
+    Ok(())
+}
+
+/// From now on the calling thread runs only while nothing else wants its core. Not an error where the kernel has no such
+/// class.
+pub(crate) fn give_way() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameters outlive the call, which changes nothing but this thread's class.
+    #[allow(unsafe_code)]
+    let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
+}
+
+/// Has all threads of a process, and those that they start later, run on these cores only.
+fn pin(process: u32, cores: &[usize]) -> anyhow::Result<()> {
+    let set = set_of(cores);
     for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
         let Some(thread) = thread?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // SAFETY: the set and its size belong together.
@@ -95,6 +121,11 @@ impl Division {
             return Ok(None);
         }
         Ok(Some(Self { measured: *first, others: others.to_vec() }))
+    }
+
+    /// The cores of what is measured, and those of the rest.
+    pub(crate) fn each(&self) -> [Vec<usize>; 2] {
+        [vec![self.measured], self.others.clone()]
     }
 
     /// Gives a process that is measured its core.

@@ -30,6 +30,7 @@ mod statistics;
 mod subject;
 mod table;
 mod variant;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -82,6 +83,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
     eprintln!("{machine}");
 
     wake_at_once()?;
+    // Two workers leave nothing over that a collector of the lowest class could live on.
+    if !matches!(options.subject, options::Subject::Scale | options::Subject::Soak) {
+        meshspan_kit::runtime::on_thread_start(cpu::give_way);
+    }
 
     let upstream = Upstream::start(&binary)?;
     let division = if options.pin { Division::of_machine()? } else { None };
@@ -124,7 +129,7 @@ impl Run {
             subjects.iter().try_for_each(|subject| division.pin_measured(subject.process_id()))?;
         }
         let measured = rounds::measure(&mut subjects, &self.upstream, options)?;
-        let latency = is_main.then(|| latency::measure(&mut subjects, options)).transpose()?;
+        let latency = is_main.then(|| latency::measure(&mut subjects, options, self.division.as_ref())).transpose()?;
         eprintln!("waiting for what is still to be exported, then counting it");
         let received = subjects.iter().map(Subject::check).collect::<anyhow::Result<Vec<_>>>()?;
         let figures = results::figures_of(&subjects, &received, &measured)?;

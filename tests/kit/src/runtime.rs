@@ -6,6 +6,13 @@ use std::sync::OnceLock;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+static ON_THREAD_START: OnceLock<fn()> = OnceLock::new();
+
+/// What each of the runtime's threads does first, for instance to give way to others. To be said before the first call of
+/// [`handle`]; the first one that is said holds.
+pub fn on_thread_start(hook: fn()) {
+    let _ = ON_THREAD_START.set(hook);
+}
 
 /// A handle to the shared runtime, which is started at the first call and lives as long as the process.
 ///
@@ -17,6 +24,11 @@ pub fn handle() -> &'static Handle {
             Builder::new_multi_thread()
                 .worker_threads(2)
                 .thread_name("kit")
+                .on_thread_start(|| {
+                    if let Some(hook) = ON_THREAD_START.get() {
+                        hook();
+                    }
+                })
                 .enable_all()
                 .build()
                 .expect("a tokio runtime starts")

@@ -105,6 +105,21 @@ impl ReceivedRequest {
         }
     }
 
+    /// How many spans and how many log records are in it.
+    fn counts(&self) -> (usize, usize) {
+        match &self.export {
+            Some(Export::Traces(export)) => {
+                let scopes = export.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+                (scopes.map(|scope| scope.spans.len()).sum(), 0)
+            }
+            Some(Export::Logs(export)) => {
+                let scopes = export.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+                (0, scopes.map(|scope| scope.log_records.len()).sum())
+            }
+            _ => (0, 0),
+        }
+    }
+
     /// The metrics in it.
     pub const fn metrics(&self) -> Option<&ExportMetricsServiceRequest> {
         match &self.export {
@@ -331,18 +346,26 @@ impl Shared {
 
     fn record(&self, request: ReceivedRequest) {
         let accepted = Some(&request).filter(|request| request.answered.accepts());
+        let metrics = accepted.and_then(ReceivedRequest::metrics).cloned();
+        if self.lock().count_only {
+            let (spans, logs) = accepted.map_or((0, 0), ReceivedRequest::counts);
+            let mut state = self.lock();
+            state.span_count += spans;
+            state.log_count += logs;
+            state.metrics.extend(metrics);
+            drop(state);
+            self.arrived.notify_all();
+            return;
+        }
         let spans = accepted.map(ReceivedRequest::spans).unwrap_or_default();
         let logs = accepted.map(ReceivedRequest::logs).unwrap_or_default();
-        let metrics = accepted.and_then(ReceivedRequest::metrics).cloned();
         let mut state = self.lock();
         state.span_count += spans.len();
         state.log_count += logs.len();
         state.metrics.extend(metrics);
-        if !state.count_only {
-            state.spans.extend(spans);
-            state.logs.extend(logs);
-            state.requests.push(request);
-        }
+        state.spans.extend(spans);
+        state.logs.extend(logs);
+        state.requests.push(request);
         drop(state);
         self.arrived.notify_all();
     }
