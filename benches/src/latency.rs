@@ -80,18 +80,8 @@ pub(crate) fn measure(
         let mut round = vec![(0.0, 0.0); loads.len()];
         random.shuffle(&mut order);
         for &index in &order {
-            #[allow(clippy::cast_precision_loss, reason = "far below 2^52 ns")]
-            let mut times: Vec<f64>;
-            let mut tries = 0;
-            loop {
-                witnesses.latest();
-                times = loads[index].run_at(rate, count)?.into_iter().map(|ns| ns as f64 / 1e3).collect();
-                tries += 1;
-                if witnesses.latest() < STILL || tries == TRIES {
-                    break;
-                }
-                again[index] += usize::from(number >= options.warm_up);
-            }
+            let (times, repeated) = turn(&mut loads[index], rate, count, &witnesses)?;
+            again[index] += if number < options.warm_up { 0 } else { repeated };
             round[index] = (quantile(&times, 0.5), quantile(&times, 0.99));
         }
         if number >= options.warm_up {
@@ -102,9 +92,25 @@ pub(crate) fn measure(
     for (place, load) in places.iter().zip(&loads) {
         subjects[*place].sent_besides(load.sent());
     }
-    let figures =
-        COMPARED.iter().enumerate().map(|(index, variant)| Figures { again: again[index], ..figures(*variant, saturated[index], index, &rounds) });
+    let figures = COMPARED
+        .iter()
+        .enumerate()
+        .map(|(index, variant)| Figures { again: again[index], ..figures(*variant, saturated[index], index, &rounds) });
     Ok(Latency { rate, rounds: rounds.len(), figures: figures.collect() })
+}
+
+/// The times of one variant's turn, µs, and how often it was given again because the machine stood still.
+fn turn(load: &mut Load, rate: f64, count: usize, witnesses: &Witnesses) -> anyhow::Result<(Vec<f64>, usize)> {
+    let mut repeated = 0;
+    loop {
+        witnesses.latest();
+        let times = load.run_at(rate, count)?;
+        if witnesses.latest() < STILL || repeated + 1 == TRIES {
+            #[allow(clippy::cast_precision_loss, reason = "far below 2^52 ns")]
+            return Ok((times.into_iter().map(|ns| ns as f64 / 1e3).collect(), repeated));
+        }
+        repeated += 1;
+    }
 }
 
 /// Requests a second of each when the next one follows every answer at once: the median of the tries.

@@ -140,8 +140,12 @@ impl Run {
         let Self { options, machine, module_bytes, .. } = self;
         let results = Results::of(options, machine, module_bytes, figures, measured, &starts, latency, memory);
         let folder = Files::of(&options)?;
-        let growth = Files::read(options::Subject::Growth.name());
-        let marks = if is_main { marks::of(&results, growth.as_ref()) } else { Vec::new() };
+        let mut value = results.json();
+        let marks = match options.subject {
+            options::Subject::Tracers => marks::of(&results, Files::read(options::Subject::Growth.name()).as_ref()),
+            options::Subject::Growth => marks::of_growth(Some(&value)),
+            _ => Vec::new(),
+        };
         println!("\n{}", table::text(&results));
         if !masked.is_empty() {
             println!("{}", table::aligned(&masking::HEADER, masked.iter().map(masking::Row::cells)));
@@ -149,7 +153,6 @@ impl Run {
         if !marks.is_empty() {
             println!("{}", table::aligned(&marks::HEADER, marks.iter().map(marks::Mark::cells)));
         }
-        let mut value = results.json();
         if !marks.is_empty() {
             value["marks"] = marks.iter().map(marks::Mark::json).collect::<Vec<_>>().into();
         }

@@ -148,7 +148,7 @@ pub(crate) fn of(results: &Results, growth: Option<&Value>) -> Vec<Mark> {
             verdict: judge(&starts.ratio, START, 1, ""),
         },
     ));
-    marks.extend(growth_marks(growth));
+    marks.extend(of_growth(growth));
     marks
 }
 
@@ -217,8 +217,11 @@ fn module_mark(bytes: u64) -> Mark {
     }
 }
 
-/// What `--growth` found, from the file that it wrote.
-fn growth_marks(growth: Option<&Value>) -> Vec<Mark> {
+/// What stands in the table before `--growth` was run.
+pub(crate) const NO_GROWTH: &str = "growth of added CPU from 5 to 50 header lines";
+
+/// What `--growth` found, as its JSON says it.
+pub(crate) fn of_growth(growth: Option<&Value>) -> Vec<Mark> {
     let ratios = growth.and_then(|growth| growth["growth"].as_array()).map(Vec::as_slice).unwrap_or_default();
     let lines = ratios.iter().filter_map(|ratio| {
         let number = |value: &Value| value.as_f64();
@@ -240,7 +243,7 @@ fn growth_marks(growth: Option<&Value>) -> Vec<Mark> {
     });
     let lines: Vec<_> = lines.collect();
     if lines.is_empty() {
-        return vec![not_measured("growth of added CPU from 5 to 50 header lines", format!("{FLAT:.1}"), "`--growth`")];
+        return vec![not_measured(NO_GROWTH, format!("{FLAT:.1}"), "`--growth`")];
     }
     lines
 }

@@ -228,7 +228,8 @@ impl Results {
 fn latency_json(latency: &Latency) -> Value {
     let figures = latency.figures.iter().map(|figures| {
         json!({
-            "name": figures.variant.name(), "saturated_requests_per_second": figures.saturated, "p50_us": figures.p50, "p99_us": figures.p99,
+            "name": figures.variant.name(), "saturated_requests_per_second": figures.saturated,
+            "p50_us": figures.p50, "p99_us": figures.p99, "turns_given_again": figures.again,
             "added_p50_us": figures.added_p50.as_ref().map(estimate_json),
             "added_p99_us": figures.added_p99.as_ref().map(estimate_json),
         })

@@ -106,9 +106,10 @@ pub(crate) fn latency_lines(results: &Results) -> Vec<String> {
             })
         };
         format!(
-            "latency, {} ({:.0} requests/s when saturated): p50 {:.0} µs{}, p99 {:.0} µs{}",
+            "latency, {} ({:.0} requests/s when saturated; {} turns given again): p50 {:.0} µs{}, p99 {:.0} µs{}",
             figures.variant.name(),
             figures.saturated,
+            figures.again,
             figures.p50,
             added(figures.added_p50),
             figures.p99,
