@@ -174,8 +174,8 @@ fn method(results: &Results) -> String {
   filterless Envoy in the same round.
 - The collector stands for another machine's and decodes whole batches, of 512 spans or of five. Its threads therefore
   run in the kernel's class for idle time (`SCHED_IDLE`): as equals of the load generator and of the upstream, with
-  which they share a core, they kept these from running for up to 4 ms after each large batch, and 3.4 ms of added p99
-  were theirs. (Not so with `--scale` and `--soak`, where no time is idle.)
+  which they share a core, they kept these from running for up to 4 ms after each large batch, and the filter's p99
+  seemed to be 3.4 ms above no filter's. (Not so with `--scale` and `--soak`, where no time may be idle.)
 - A virtual machine is stopped for some milliseconds now and then. A thread on each core that does nothing but wake
   every millisecond is then late; a turn in which one was late by {still} ms or more is given again, and the lines above
   say how many were. A proxy cannot bring that about: after 3 ms the kernel gives the core to a thread that waits.
