@@ -92,7 +92,7 @@ const fn digits_of(value: u32) -> [u8; 8] {
     digits = (digits | (digits << 4)) & (0xf * ONES);
     let letters = (digits.wrapping_add(6 * ONES) >> 4) & ONES;
     let to_letters = (b'a' - b'9' - 1) as u64;
-    digits.wrapping_add(ONES * b'0' as u64).wrapping_add(letters.wrapping_mul(to_letters)).to_be_bytes()
+    digits.wrapping_add(ONES.wrapping_mul(b'0' as u64)).wrapping_add(letters.wrapping_mul(to_letters)).to_be_bytes()
 }
 
 /// `N` lower-case hex digits on the stack.
@@ -103,7 +103,7 @@ impl<const N: usize> Hex<N> {
     /// The low `4 * N` bits of `value`.
     pub fn from_u128(value: u128) -> Self {
         let mut digits = [b'0'; N];
-        let [a, b, c, d] = [value, value >> 32, value >> 64, value >> 96].map(|value| low_quarter(value));
+        let [a, b, c, d] = [value, value >> 32, value >> 64, value >> 96].map(low_quarter);
         for (eight, value) in digits.rchunks_mut(8).zip([a, b, c, d]) {
             let all = digits_of(value);
             if let Ok(eight) = <&mut [u8; 8]>::try_from(&mut *eight) {
