@@ -4,12 +4,15 @@ use crate::link::{Linked, link};
 use crate::options::Options;
 use crate::places::Places;
 use crate::process::run_open;
-use crate::setup::{Need, setup};
+use crate::setup::{Need, Ready, setup};
 use crate::wasm_toolchain::{WASI, WasmToolchain};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
+
+/// What a build needs.
+pub(crate) const NEEDS: [Need; 2] = [Need::WasiTarget, Need::WasmOpt];
 
 pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
     let mut debug_symbols = false;
@@ -21,13 +24,14 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
         }
     }
     let places = Places::find()?;
-    let ready = setup(&places, &[Need::WasiTarget])?;
-    build(&places, ready.toolchain()?, debug_symbols)?;
+    let ready = setup(&places, &NEEDS)?;
+    build(&places, &ready, debug_symbols)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Builds the module and leaves it at `target/dist/meshspan.wasm`.
-pub(crate) fn build(places: &Places, toolchain: &WasmToolchain, debug_symbols: bool) -> Result<()> {
+pub(crate) fn build(places: &Places, ready: &Ready, debug_symbols: bool) -> Result<()> {
+    let (toolchain, wasm_opt) = (ready.toolchain()?, ready.wasm_opt()?);
     let begun = Instant::now();
     eprintln!("building the filter for {WASI}");
     let mut compile = toolchain.cargo(places, "build", WASI);
@@ -43,9 +47,10 @@ pub(crate) fn build(places: &Places, toolchain: &WasmToolchain, debug_symbols: b
         )
     })?;
     let linked = link(&bytes, debug_symbols)?;
+    let optimized = wasm_opt.optimize(places, &linked.wasm, debug_symbols)?;
     let module = places.module();
-    write_whole(&module, &linked.wasm)?;
-    report(places, &module, bytes.len(), &linked);
+    write_whole(&module, &optimized)?;
+    report(places, &module, [bytes.len(), linked.wasm.len(), optimized.len()], &linked);
     eprintln!("built in {:.1} s", begun.elapsed().as_secs_f64());
     Ok(())
 }
@@ -83,10 +88,15 @@ pub(crate) fn write_whole(file: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn report(places: &Places, module: &Path, compiled: usize, linked: &Linked) {
-    let size = linked.wasm.len();
+fn report(places: &Places, module: &Path, [compiled, joined, size]: [usize; 3], linked: &Linked) {
     let shown = module.strip_prefix(&places.root).unwrap_or(module);
-    println!("{}: {size} bytes ({}; {} before linking)", shown.display(), kib(size), kib(compiled));
+    println!(
+        "{}: {size} bytes ({}; {} as compiled, {} as linked)",
+        shown.display(),
+        kib(size),
+        kib(compiled),
+        kib(joined)
+    );
     println!("  exports: {}", linked.exports.join(", "));
     println!("  taken out: {} exports of the SDK", linked.dropped.len());
     for (from, names) in &linked.imports {

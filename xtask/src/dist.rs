@@ -1,10 +1,10 @@
 //! `cargo xtask dist`: what a release holds, gathered in `target/dist`.
 
-use crate::build::{build, write_whole};
+use crate::build::{NEEDS, build, write_whole};
 use crate::options::Options;
 use crate::places::{Places, cargo, on_path};
 use crate::process::{output_of, run_open};
-use crate::setup::{Need, setup};
+use crate::setup::setup;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::Path;
@@ -16,8 +16,8 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
         return options.unknown(name, &[]);
     }
     let places = Places::find()?;
-    let ready = setup(&places, &[Need::WasiTarget])?;
-    build(&places, ready.toolchain()?, false)?;
+    let ready = setup(&places, &NEEDS)?;
+    build(&places, &ready, false)?;
     let dist = places.dist();
     copy_folder(&places.root.join("envoy-config"), &dist.join("envoy-config"))?;
     let generator = rule_generator(&places)?;

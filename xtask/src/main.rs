@@ -13,6 +13,7 @@ mod grpcio;
 mod help;
 mod link;
 mod monitoring;
+mod node;
 mod options;
 mod pip;
 mod places;
@@ -23,6 +24,7 @@ mod setup;
 mod tally;
 mod test;
 mod test_runner;
+mod wasm_opt;
 mod wasm_toolchain;
 
 use anyhow::{Result, bail};

@@ -11,7 +11,7 @@ use anyhow::Result;
 use std::process::{Command, ExitCode};
 
 pub(crate) fn demo(arguments: Vec<String>) -> Result<ExitCode> {
-    let mut needs = vec![Need::WasiTarget, Need::Envoy(envoy::NEWEST)];
+    let mut needs = vec![Need::WasiTarget, Need::WasmOpt, Need::Envoy(envoy::NEWEST)];
     if asks_for_jaeger(&arguments) {
         needs.push(Need::GoProgram(GoProgram::Jaeger));
     }
@@ -22,7 +22,7 @@ pub(crate) fn demo(arguments: Vec<String>) -> Result<ExitCode> {
 }
 
 pub(crate) fn bench(arguments: Vec<String>) -> Result<ExitCode> {
-    let needs = [Need::WasiTarget, Need::Envoy(envoy::NEWEST)];
+    let needs = [Need::WasiTarget, Need::WasmOpt, Need::Envoy(envoy::NEWEST)];
     run("meshspan-bench", &["--release"], &needs, &[("MESHSPAN_EMPTY_WASM", Guest::Empty)], arguments)
 }
 
@@ -69,7 +69,7 @@ fn run(
         program.current_dir(&places.root);
     } else {
         let ready = setup(&places, needs)?;
-        build(&places, ready.toolchain()?, false)?;
+        build(&places, &ready, false)?;
         for (variable, guest) in guests {
             program.env(variable, build_guest(&places, ready.toolchain()?, *guest)?);
         }

@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::places::Places;
 use crate::progress::Steps;
 use crate::test_runner::TestRunner;
+use crate::wasm_opt::WasmOpt;
 use crate::wasm_toolchain::{NODE, WASI, WasmToolchain};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub(crate) enum Need {
     WasiTarget,
     /// To build for Envoy and for Node.
     AllTargets,
+    /// What makes the linked module smaller and faster.
+    WasmOpt,
     /// An Envoy of this version, or the one that `ENVOY_BIN` names.
     Envoy(&'static str),
     /// A program of Go, where this machine can have it; a machine that cannot goes without.
@@ -36,8 +39,9 @@ pub(crate) enum Need {
 }
 
 /// All there is to need.
-pub(crate) const EVERYTHING: [Need; 9] = [
+pub(crate) const EVERYTHING: [Need; 10] = [
     Need::AllTargets,
+    Need::WasmOpt,
     Need::Envoy(envoy::NEWEST),
     Need::Envoy(envoy::OLDEST),
     Need::TestRunner,
@@ -52,6 +56,7 @@ pub(crate) const EVERYTHING: [Need; 9] = [
 #[derive(Default)]
 pub(crate) struct Ready {
     toolchain: Option<WasmToolchain>,
+    wasm_opt: Option<WasmOpt>,
     envoys: Vec<Envoy>,
     go_programs: Vec<(GoProgram, PathBuf)>,
     grpcio: Option<PathBuf>,
@@ -63,6 +68,10 @@ pub(crate) struct Ready {
 impl Ready {
     pub(crate) fn toolchain(&self) -> Result<&WasmToolchain> {
         self.toolchain.as_ref().context("set-up found no way to build for wasm (see above)")
+    }
+
+    pub(crate) fn wasm_opt(&self) -> Result<&WasmOpt> {
+        self.wasm_opt.as_ref().context("set-up found no wasm-opt (see above)")
     }
 
     /// The Envoys, newest first; one where `ENVOY_BIN` names it.
@@ -160,6 +169,7 @@ fn meet(places: &Places, need: Need, steps: &mut Steps, ready: &mut Ready) -> Re
         Need::AllTargets => {
             ready.toolchain = Some(steps.run("wasm targets", |step| WasmToolchain::get(places, &[WASI, NODE], step))?);
         }
+        Need::WasmOpt => ready.wasm_opt = Some(steps.run("wasm-opt", |step| WasmOpt::get(places, step))?),
         Need::Envoy(version) => {
             let found = steps.run(&format!("Envoy {version}"), |step| Envoy::get(places, version, step))?;
             if !ready.envoys.contains(&found) {

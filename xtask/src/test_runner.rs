@@ -1,16 +1,15 @@
 //! What runs wasm tests in Node: wasm-bindgen's test runner, of the very version in Cargo.lock.
 
+use crate::node;
 use crate::places::{Places, cargo, on_path};
 use crate::process::{output_of, run_logged};
 use crate::progress::Step;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const NAME: &str = "wasm-bindgen-test-runner";
-/// The oldest Node that the runner's output is for.
-const NODE_AT_LEAST: u32 = 18;
 
 /// The runner, ready to be cargo's `runner`.
 pub(crate) struct TestRunner {
@@ -20,7 +19,7 @@ pub(crate) struct TestRunner {
 impl TestRunner {
     /// Finds or installs the runner, and makes sure of Node.
     pub(crate) fn get(places: &Places, step: &Step) -> Result<(Self, String)> {
-        let node = node()?;
+        let node = node::version()?;
         // The runner and the library in the tests have to be of one version, exactly.
         let version = places.locked_version("wasm-bindgen")?;
         let folder = places.home.join(format!("wasm-bindgen-{version}"));
@@ -73,38 +72,6 @@ fn install(places: &Places, version: &str, folder: &Path) -> Result<()> {
     installed
 }
 
-/// The version of Node, when it is new enough.
-fn node() -> Result<String> {
-    let advice = format!(
-        "what to do: install Node {NODE_AT_LEAST} or later (nodejs.org, or your distribution's `nodejs`) and put it on PATH"
-    );
-    let Some(version) = output_of(Command::new("node").arg("--version")) else {
-        bail!("no `node` on PATH; {advice}");
-    };
-    let number = version.trim_start_matches('v');
-    match major(number) {
-        Some(major) if major >= NODE_AT_LEAST => Ok(number.to_owned()),
-        _ => bail!("`node --version` says {version}; {advice}"),
-    }
-}
-
-fn major(version: &str) -> Option<u32> {
-    version.split('.').next()?.parse().ok()
-}
-
 fn is_version(binary: &Path, version: &str) -> bool {
     output_of(Command::new(binary).arg("--version")).is_some_and(|text| text.split(' ').next_back() == Some(version))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::major;
-
-    #[test]
-    fn the_major_version_is_the_first_number() {
-        assert_eq!(major("20.20.2"), Some(20));
-        assert_eq!(major("18"), Some(18));
-        assert_eq!(major(""), None);
-        assert_eq!(major("lts"), None);
-    }
 }
