@@ -192,7 +192,7 @@ fn read_endpoint(reader: &Reader<'_>, channel: Channel, clusters: &Clusters) -> 
         Ok(endpoint) => Some(endpoint),
         Err(allowed) => {
             // What stands before an @ is most likely a password.
-            let reader = if url.contains('@') { reader.kept_secret() } else { reader.clone() };
+            let reader = if url.contains('@') { reader.kept_secret() } else { *reader };
             reader.report_malformed(allowed);
             None
         }

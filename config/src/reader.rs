@@ -1,5 +1,6 @@
-//! A cursor over the document: a value, its path, and where errors go. Each method checks one thing, reports what
-//! is wrong, and returns `None` then, so that reading goes on and all errors are found in one pass.
+//! A cursor over the document: a value, and where errors go. Each method checks one thing, reports what is wrong, and
+//! returns `None` then, so that reading goes on and all errors are found in one pass. Where a value stands is only
+//! looked for when there is something to say of it.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -18,17 +19,19 @@ const SUGGESTED: usize = 500;
 /// Where errors go.
 #[derive(Default)]
 pub(crate) struct Sink {
-    /// With the order of the value they belong to.
+    /// In document order, each with the order of the value that it belongs to.
     errors: Cell<Vec<(u32, ConfigError)>>,
     total: Cell<usize>,
 }
 
 impl Sink {
-    fn push(&self, order: u32, error: ConfigError) {
+    fn push(&self, document: &Node, order: u32, problem: Problem) {
         self.total.set(self.total.get().saturating_add(1));
         let mut errors = self.errors.take();
         if errors.len() < KEPT {
-            errors.push((order, error));
+            // After those of the same value.
+            let place = errors.partition_point(|(before, _)| *before <= order);
+            errors.insert(place, (order, ConfigError { path: path_to(document, order), problem }));
         }
         self.errors.set(errors);
     }
@@ -40,9 +43,7 @@ impl Sink {
 
     /// All errors in document order; `None` if there are none.
     pub(crate) fn into_errors(self) -> Option<ConfigErrors> {
-        let mut errors = self.errors.into_inner();
-        errors.sort_by_key(|(order, _)| *order);
-        let errors: Vec<ConfigError> = errors.into_iter().map(|(_, error)| error).collect();
+        let errors: Vec<ConfigError> = self.errors.into_inner().into_iter().map(|(_, error)| error).collect();
         (!errors.is_empty()).then(|| ConfigErrors::new(errors, self.total.get()))
     }
 }
@@ -97,10 +98,10 @@ fn nearest_name(found: &str, keys: &'static [Key]) -> Option<&'static str> {
 }
 
 /// A value somewhere in the document.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Reader<'d> {
     node: &'d Node,
-    path: JsonPath,
+    document: &'d Node,
     /// Never show the value.
     secret: bool,
     sink: &'d Sink,
@@ -109,14 +110,15 @@ pub(crate) struct Reader<'d> {
 impl<'d> Reader<'d> {
     /// The whole document. Reports the keys that stand twice, anywhere in it.
     pub(crate) fn document(node: &'d Node, sink: &'d Sink) -> Self {
-        let reader = Self { node, path: JsonPath::root(), secret: false, sink };
+        let reader = Self { node, document: node, secret: false, sink };
         reader.report_duplicate_keys();
         reader
     }
 
     /// Reports that something is wrong with this value.
+    #[cold]
     pub(crate) fn report(&self, problem: Problem) {
-        self.sink.push(self.node.order, ConfigError { path: self.path.clone(), problem });
+        self.sink.push(self.document, self.node.order, problem);
     }
 
     /// Reports a text with its own grammar that does not follow it.
@@ -149,7 +151,7 @@ impl<'d> Reader<'d> {
 
     /// The same value, never to be shown.
     pub(crate) fn kept_secret(&self) -> Self {
-        Self { secret: true, ..self.clone() }
+        Self { secret: true, ..*self }
     }
 
     pub(crate) fn is_null(&self) -> bool {
@@ -267,13 +269,7 @@ impl<'d> Reader<'d> {
             self.report(Problem::TooFewItems { found: items.len(), least });
             return None;
         }
-        let readers = items.iter().enumerate().map(|(index, node)| Self {
-            node,
-            path: self.path.index(index),
-            secret: self.secret,
-            sink: self.sink,
-        });
-        Some(readers.collect())
+        Some(items.iter().map(|node| Self { node, ..*self }).collect())
     }
 
     /// A list of texts; those that are wrong are reported and left out.
@@ -300,13 +296,13 @@ impl<'d> Reader<'d> {
                 member.report(problem);
             }
         }
-        Some(Object { reader: self.clone(), keys })
+        Some(Object { reader: *self, keys })
     }
 
     /// Like [`Self::object`]; null stands for an object without keys.
     pub(crate) fn object_or_null(&self, keys: &'static [Key]) -> Option<Object<'d>> {
         if self.is_null() {
-            return Some(Object { reader: self.clone(), keys });
+            return Some(Object { reader: *self, keys });
         }
         if !matches!(self.node.value, Value::Object(_)) {
             return self.wrong_type("an object or null");
@@ -358,12 +354,7 @@ impl<'d> Reader<'d> {
     }
 
     fn member(&self, name: &str, node: &'d Node) -> Self {
-        Self {
-            node,
-            path: self.path.key(name),
-            secret: self.secret || matches!(name, "headers" | "headers_list"),
-            sink: self.sink,
-        }
+        Self { node, secret: self.secret || matches!(name, "headers" | "headers_list"), ..*self }
     }
 
     /// Reports a value of another type. A text that asks for substitution is told about that instead.
@@ -385,9 +376,8 @@ impl<'d> Reader<'d> {
             member.report_duplicate_keys();
         }
         if let Value::List(items) = &self.node.value {
-            for (index, node) in items.iter().enumerate() {
-                let item = Self { node, path: self.path.index(index), ..self.clone() };
-                item.report_duplicate_keys();
+            for node in items {
+                Self { node, ..*self }.report_duplicate_keys();
             }
         }
     }
@@ -426,6 +416,29 @@ impl<'d> Object<'d> {
     pub(crate) fn integer(&self, key: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
         self.nullable(key)?.integer(range)
     }
+}
+
+/// Where the value with this number stands. Values are numbered as they begin, so that each is in the last of its
+/// neighbours that begins no later.
+fn path_to(document: &Node, order: u32) -> JsonPath {
+    let mut path = JsonPath::root();
+    let mut at = document;
+    while at.order < order {
+        let child = match &at.value {
+            Value::Object(members) => {
+                let after = members.partition_point(|(_, node)| node.order <= order);
+                after.checked_sub(1).and_then(|index| members.get(index)).map(|(name, node)| (path.key(name), node))
+            }
+            Value::List(items) => {
+                let after = items.partition_point(|node| node.order <= order);
+                after.checked_sub(1).and_then(|index| Some((path.index(index), items.get(index)?)))
+            }
+            _ => None,
+        };
+        let Some((longer, node)) = child else { break };
+        (path, at) = (longer, node);
+    }
+    path
 }
 
 /// `text` with every `$$` as `$`, as the standard's file format escapes it; `None` if it holds `${…}`.
