@@ -3,17 +3,21 @@
 //! The SDK's crate exports every callback of the proxy-wasm ABI. The host calls each export it finds, so a
 //! stream pays for callbacks that do nothing, and the SDK's own ones panic on what a host may well send.
 //! The filter's callbacks are therefore exported as `meshspan_export_proxy_on_X`; here they take the
-//! name `proxy_on_X`, the SDK's are taken out, and what nothing reaches any more goes with them.
+//! name `proxy_on_X`, the SDK's are taken out, and what nothing reaches any more goes with them. The SDK's contexts are
+//! tables of functions, which look used to whoever does not know that nobody makes a context: they are taken out by name.
 
 use anyhow::{Context, Result, bail};
-use std::collections::BTreeMap;
-use walrus::{ExportItem, ModuleConfig};
+use std::collections::{BTreeMap, BTreeSet};
+use walrus::{ElementItems, ExportItem, Function, FunctionBuilder, FunctionId, Module, ModuleConfig};
 
 /// What stands before the name of the filter's own exports until they are linked.
 const OWN: &str = "meshspan_export_";
 
 /// What the module keeps beside its callbacks: the host's way to memory, to initialization and to the ABI's version.
 const KEPT: [&str; 4] = ["memory", "_initialize", "proxy_abi_version_0_2_1", "proxy_on_memory_allocate"];
+
+/// What stands in the names of the methods that the SDK's contexts have of their own.
+const CONTEXT_METHODS: &str = "10proxy_wasm6traits";
 
 /// The callbacks without which it is no filter of ours.
 const REQUIRED: [&str; 6] = [
@@ -57,6 +61,7 @@ pub(crate) fn link(compiled: &[u8], names: bool) -> Result<Linked> {
             dropped.push(name);
         }
     }
+    take_out_contexts(&mut module);
     walrus::passes::gc::run(&mut module);
     // The compiler's notes about itself; the host reads none of them.
     let notes: Vec<_> = module.customs.iter().map(|(id, section)| (id, section.name().to_owned())).collect();
@@ -85,6 +90,30 @@ pub(crate) fn link(compiled: &[u8], names: bool) -> Result<Linked> {
     check(&functions, &exports, &imports)?;
     let wasm = module.emit_wasm();
     Ok(Linked { wasm, exports, dropped, imports })
+}
+
+/// Takes the methods of the SDK's contexts out of the table of functions, once nothing is exported that makes a context. A
+/// function that has no name, or that is called directly as well, stays.
+fn take_out_contexts(module: &mut Module) {
+    let methods: BTreeSet<FunctionId> = module
+        .funcs
+        .iter()
+        .filter(|function| function.name.as_deref().is_some_and(|name| name.contains(CONTEXT_METHODS)))
+        .map(Function::id)
+        .collect();
+    if methods.is_empty() {
+        return;
+    }
+    let mut nothing = FunctionBuilder::new(&mut module.types, &[], &[]);
+    nothing.func_body().unreachable();
+    let nothing = nothing.finish(Vec::new(), &mut module.funcs);
+    for element in module.elements.iter_mut() {
+        if let ElementItems::Functions(functions) = &mut element.items {
+            for function in functions.iter_mut().filter(|function| methods.contains(function)) {
+                *function = nothing;
+            }
+        }
+    }
 }
 
 /// Reports everything that is wrong at once.
@@ -122,7 +151,11 @@ mod tests {
             (import "env" "proxy_continue_stream" (func $sdk_call (param i32) (result i32)))
             (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
             (memory (export "memory") 1)
-            (func (export "_initialize"))
+            (table 2 2 funcref)
+            (elem (i32.const 0) $_ZN10proxy_wasm6traits7Context7on_done17h0E $in_a_table)
+            (func $_ZN10proxy_wasm6traits7Context7on_done17h0E (drop (call $sdk_call (i32.const 7777))))
+            (func $in_a_table)
+            (func (export "_initialize") (call_indirect (i32.const 1)))
             (func (export "proxy_abi_version_0_2_1"))
             (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 0)
             (func $sdk_helper (drop (call $sdk_call (i32.const 7777))))
@@ -166,7 +199,7 @@ mod tests {
             ]
         );
         assert_eq!(linked.dropped, ["proxy_on_log", "proxy_on_request_body", "some_other_crates_function"]);
-        // What only the SDK's callbacks called is gone, down to the import; what ours call is there.
+        // What only the SDK's callbacks and contexts called is gone, down to the import; what ours call is there.
         assert_eq!(linked.imports["env"], ["proxy_log"]);
         assert_eq!(linked.imports["wasi_snapshot_preview1"], ["fd_write"]);
         // It is a module still, and linking it again has nothing to rename: the callbacks count as the SDK's.
