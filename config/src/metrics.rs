@@ -113,10 +113,12 @@ fn read_prometheus(reader: &Reader<'_>) -> PrometheusConfig {
     let default = PrometheusConfig::default();
     let Some(object) = reader.object_or_null(PROMETHEUS_KEYS) else { return default };
     let instruments: Vec<_> = Instrument::ALL.iter().map(|known| (known.definition().name, *known)).collect();
-    let mut labels: Vec<_> =
-        Instrument::ALL.iter().flat_map(|known| known.definition().attributes).map(|key| (*key, *key)).collect();
-    labels.sort_unstable();
-    labels.dedup();
+    let mut labels: Vec<(&str, &str)> = Vec::new();
+    for key in Instrument::ALL.iter().flat_map(|known| known.definition().attributes) {
+        if let Err(place) = labels.binary_search(&(key, key)) {
+            labels.insert(place, (key, key));
+        }
+    }
     PrometheusConfig {
         max_series: object.integer("max_series", SERIES).unwrap_or(default.max_series),
         labels: object.nullable("labels").and_then(|list| read_words(&list, &labels)),

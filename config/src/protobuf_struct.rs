@@ -6,31 +6,61 @@
 use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
-use serde_json::Value as Json;
 
 /// The JSON text of an encoded `Struct`, keys in alphabetical order (a `Struct` has no order of its own). `None` if
 /// the bytes are none.
 pub(crate) fn to_json(bytes: &[u8]) -> Option<Vec<u8>> {
     let message = Struct::decode(bytes).ok()?;
-    serde_json::to_vec(&object(message)?).ok()
+    let mut json = Vec::new();
+    put_object(&message, &mut json)?;
+    Some(json)
 }
 
-fn object(message: Struct) -> Option<Json> {
-    let fields = message.fields.into_iter().map(|(key, field)| Some((key, value(field)?)));
-    fields.collect::<Option<serde_json::Map<_, _>>>().map(Json::Object)
+fn put_object(message: &Struct, json: &mut Vec<u8>) -> Option<()> {
+    let mut before = b'{';
+    for (key, field) in &message.fields {
+        json.push(before);
+        put_text(key, json)?;
+        json.push(b':');
+        put_value(field, json)?;
+        before = b',';
+    }
+    if message.fields.is_empty() {
+        json.push(before);
+    }
+    json.push(b'}');
+    Some(())
+}
+
+fn put_list(items: &[Value], json: &mut Vec<u8>) -> Option<()> {
+    json.push(b'[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        put_value(item, json)?;
+    }
+    json.push(b']');
+    Some(())
 }
 
 /// `None` for a value of no kind: no `Struct` that an encoder wrote has one, but text that happens to decode does.
-fn value(message: Value) -> Option<Json> {
-    Some(match message.kind? {
-        Kind::NullValue(_) => Json::Null,
+fn put_value(message: &Value, json: &mut Vec<u8>) -> Option<()> {
+    match message.kind.as_ref()? {
+        Kind::NullValue(_) => json.extend_from_slice(b"null"),
+        Kind::NumberValue(number) if number.is_finite() => serde_json::to_writer(json, number).ok()?,
         // JSON has no NaN and no infinity, and neither has any key of the configuration.
-        Kind::NumberValue(number) => serde_json::Number::from_f64(number).map(Json::Number)?,
-        Kind::StringValue(text) => Json::String(text),
-        Kind::BoolValue(truth) => Json::Bool(truth),
-        Kind::StructValue(fields) => object(fields)?,
-        Kind::ListValue(list) => Json::Array(list.values.into_iter().map(value).collect::<Option<_>>()?),
-    })
+        Kind::NumberValue(_) => return None,
+        Kind::StringValue(text) => put_text(text, json)?,
+        Kind::BoolValue(truth) => json.extend_from_slice(if *truth { b"true" } else { b"false" }),
+        Kind::StructValue(fields) => put_object(fields, json)?,
+        Kind::ListValue(list) => put_list(&list.values, json)?,
+    }
+    Some(())
+}
+
+fn put_text(text: &str, json: &mut Vec<u8>) -> Option<()> {
+    serde_json::to_writer(json, text).ok()
 }
 
 #[cfg(test)]
@@ -40,6 +70,7 @@ mod tests {
 
     use super::*;
     use crate::Config;
+    use serde_json::Value as Json;
 
     fn encoded(json: Json) -> Value {
         Value {
@@ -67,6 +98,23 @@ mod tests {
         let from_struct = Config::from_plugin_configuration(&message.encode_to_vec()).unwrap();
         assert_eq!(from_struct, Config::from_json(text.as_bytes()).unwrap());
         assert_eq!(from_struct, Config::from_plugin_configuration(text.as_bytes()).unwrap());
+    }
+
+    #[test]
+    fn every_kind_of_value_is_written() {
+        let text = r#"{"":{},"a":[],"b":[null,true,false,[1.5],{"c":"\"\\\n\u0001é"}],"d":-2e300,"e":5000.0}"#;
+        let json: Json = serde_json::from_str(text).unwrap();
+        let Some(Kind::StructValue(mut message)) = encoded(json.clone()).kind else { panic!("an object") };
+        let written = to_json(&message.encode_to_vec()).unwrap();
+        assert_eq!(serde_json::from_slice::<Json>(&written).unwrap(), json);
+        for (wrong, why) in [
+            (Some(Kind::NumberValue(f64::NAN)), "no number of JSON"),
+            (Some(Kind::NumberValue(f64::INFINITY)), "the same"),
+            (None, "no kind"),
+        ] {
+            message.fields.insert("f".to_owned(), Value { kind: wrong });
+            assert_eq!(to_json(&message.encode_to_vec()), None, "{why}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! The host's own gRPC call is not used: it hides the trailers' details and cannot send compressed messages.
 
 use std::borrow::Cow;
-use std::io::Read;
+
+use super::gzip;
 
 /// Bytes before a message.
 pub(super) const FRAME_HEAD: usize = 5;
@@ -21,7 +22,7 @@ pub(super) fn finish_frame(buffer: &mut [u8], compressed: bool) -> bool {
 }
 
 /// What is read of a compressed message, bytes: the rest of an answer that long says nothing more.
-const MOST_MESSAGE: u64 = 64 << 10;
+const MOST_MESSAGE: usize = 64 << 10;
 
 /// The first message of a response body, `None` when there is none, it cannot be decompressed, or it is cut short.
 ///
@@ -34,11 +35,7 @@ pub(super) fn read_frame<'a>(body: &'a [u8], encoding: Option<&[u8]>) -> Option<
     let message = rest.get(..usize::try_from(length).ok()?)?;
     match (*flag, encoding) {
         (0, _) => Some(Cow::Borrowed(message)),
-        (1, Some(b"gzip")) => {
-            let mut plain = Vec::new();
-            flate2::read::GzDecoder::new(message).take(MOST_MESSAGE).read_to_end(&mut plain).ok()?;
-            Some(Cow::Owned(plain))
-        }
+        (1, Some(b"gzip")) => gzip::decompress(message, MOST_MESSAGE).map(Cow::Owned),
         _ => None,
     }
 }

@@ -10,6 +10,7 @@
 
 mod code;
 mod grpc;
+mod gzip;
 mod json;
 mod processor;
 mod queue;

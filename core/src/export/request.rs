@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{grpc, json};
+use super::{grpc, gzip, json};
 use crate::config::{Compression, ExporterConfig, OtlpProtocol};
 use crate::otlp::Envelope;
 use crate::signal::Signal;
@@ -115,7 +115,7 @@ impl RequestTemplate {
         }
         let uncompressed = message.len();
         let compressed = match self.compression {
-            Compression::Gzip if uncompressed >= GZIP_FROM => Some(gzip(head, message.get(head..)?)?),
+            Compression::Gzip if uncompressed >= GZIP_FROM => Some(gzip::compress(head, message.get(head..)?)?),
             Compression::Gzip | Compression::None => None,
         };
         let is_compressed = compressed.is_some();
@@ -136,13 +136,3 @@ impl RequestTemplate {
 
 /// The least message that is compressed, bytes: a smaller one travels in a packet or two as it is.
 const GZIP_FROM: usize = 1 << 10;
-
-/// `message`, compressed, behind `head` bytes of zero. At the fastest level: a tick should not hold its worker up, and
-/// items repeat themselves so much that it makes little difference.
-fn gzip(head: usize, message: &[u8]) -> Option<Vec<u8>> {
-    use std::io::Write;
-
-    let mut encoder = flate2::write::GzEncoder::new(vec![0; head], flate2::Compression::fast());
-    encoder.write_all(message).ok()?;
-    encoder.finish().ok()
-}

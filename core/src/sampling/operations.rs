@@ -93,14 +93,12 @@ impl Operations {
     /// From an answer. `key` is what the sampler has in the shared data.
     pub(super) fn new(strategy: &PerOperation, key_of_sampler: &str, lower_bounds: &mut LowerBounds) -> Self {
         lower_bounds.set_rate(strategy.lower_bound);
-        let operation = |(name, share): (&String, &f64)| {
+        let mut named = BTreeMap::new();
+        for (name, share) in &strategy.operations {
             let lower_bound = limiter(key(key_of_sampler, name), strategy.lower_bound);
-            (name.clone(), Operation { share: Threshold::from_probability(*share), lower_bound })
-        };
-        Self {
-            default: Threshold::from_probability(strategy.default),
-            named: strategy.operations.iter().map(operation).collect(),
+            named.insert(name.clone(), Operation { share: Threshold::from_probability(*share), lower_bound });
         }
+        Self { default: Threshold::from_probability(strategy.default), named }
     }
 
     /// Whether a trace is sampled, and the threshold where that is why.

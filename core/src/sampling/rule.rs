@@ -79,8 +79,11 @@ impl Rule {
 
 impl Condition {
     fn values(config: &AttributeValuesConfig) -> Self {
-        let mut values: Vec<Box<[u8]>> = config.values.iter().map(|value| value.as_bytes().into()).collect();
-        values.sort_unstable();
+        let mut values: Vec<Box<[u8]>> = Vec::new();
+        for value in config.values.iter().map(String::as_bytes) {
+            let place = values.partition_point(|before| **before < *value);
+            values.insert(place, value.into());
+        }
         Self::Values(config.key.clone(), values)
     }
 
