@@ -29,12 +29,17 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How large a function may be, as the compiler counts, to be copied into those that call it. Its own answer is 225, which
+/// makes the module 30 KiB larger, and a recorded stream three percent fewer instructions.
+const INLINE: u32 = 140;
+
 /// Builds the module and leaves it at `target/dist/meshspan.wasm`.
 pub(crate) fn build(places: &Places, ready: &Ready, debug_symbols: bool) -> Result<()> {
     let (toolchain, wasm_opt) = (ready.toolchain()?, ready.wasm_opt()?);
     let begun = Instant::now();
     eprintln!("building the filter for {WASI}");
     let mut compile = toolchain.cargo(places, "build", WASI);
+    compile.arg("--config").arg(format!("target.{WASI}.rustflags=[\"-Cllvm-args=-inlinedefault-threshold={INLINE}\"]"));
     let status = run_open(compile.args(["--package", "meshspan-filter", "--profile", "wasm"]))?;
     if !status.success() {
         bail!("the filter does not compile ({status}); the compiler's messages stand above");

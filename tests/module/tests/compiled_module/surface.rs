@@ -3,6 +3,9 @@
 
 use crate::world::module;
 
+/// The most bytes that the module may have. Two toolchains can build it, so there is some room above what it has.
+const MOST_BYTES: u64 = 768 << 10;
+
 /// Functions of the language's library that Envoy offers under WASI.
 const WASI: &[&str] = &[
     "fd_write",
@@ -43,4 +46,18 @@ fn exports_are_the_abi_and_no_more_callbacks_than_are_used() {
         assert!(exports.iter().any(|export| export == needed), "{needed} is missing from {exports:?}");
     }
     insta::assert_snapshot!(exports.join("\n"));
+}
+
+#[test]
+fn the_module_is_no_larger_than_it_may_be() {
+    let module = module();
+    let bytes = std::fs::metadata(module.path()).unwrap().len();
+    assert!(
+        bytes <= MOST_BYTES,
+        "{} has {bytes} bytes, {} more than it may. Was it built with --debug-symbols? Then build it without. Else see \
+         \"What keeps the module small?\" in ARCHITECTURE.md; what is worth its bytes raises MOST_BYTES, in a commit that \
+         says why.",
+        module.path().display(),
+        bytes - MOST_BYTES
+    );
 }
