@@ -124,11 +124,11 @@ mod tests {
 
     /// Of every kind: nothing, one byte, what repeats itself, what does not, more than one step.
     fn messages() -> Vec<Vec<u8>> {
-        let mut noise = 1_u32;
+        let mut state = 1_u32;
         let mut noisy = |length: usize| -> Vec<u8> {
             let next = || {
-                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                noise.to_le_bytes()[3]
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                state.to_le_bytes()[3]
             };
             std::iter::repeat_with(next).take(length).collect()
         };
