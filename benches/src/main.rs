@@ -25,6 +25,7 @@ mod results;
 mod rounds;
 mod sampler;
 mod scale;
+mod stall;
 mod start;
 mod statistics;
 mod subject;
@@ -135,10 +136,11 @@ impl Run {
         let figures = results::figures_of(&subjects, &received, &measured)?;
         // Nothing else is to run beside what comes now.
         drop(subjects);
+        let stalls = if is_main { self.stalls()? } else { Vec::new() };
         let memory = if is_main { self.memory(&[Variant::MESHSPAN, Variant::MESHSPAN_ALL])? } else { Vec::new() };
 
         let Self { options, machine, module_bytes, .. } = self;
-        let results = Results::of(options, machine, module_bytes, figures, measured, &starts, latency, memory);
+        let results = Results::of(options, machine, module_bytes, figures, measured, &starts, latency, stalls, memory);
         let folder = Files::of(&options)?;
         let mut value = results.json();
         let marks = match options.subject {
@@ -160,7 +162,11 @@ impl Run {
         if let Some(picture) = plot::svg(&results) {
             folder.write("svg", &picture)?;
         }
-        folder.rewrite_page(|page| markdown::rewrite(page, &results, &masked, &marks))
+        folder.rewrite_page(BENCHMARKS, |page| markdown::rewrite(page, &results, &masked, &marks))?;
+        if !is_main {
+            return Ok(());
+        }
+        folder.rewrite_page(README, |page| markdown::rewrite_short(page, &results, &marks))
     }
 
     /// Throughput.
@@ -173,7 +179,7 @@ impl Run {
         value["machine"] = self.machine.json();
         let folder = Files::of(&self.options)?;
         folder.write("json", &json::pretty(&value))?;
-        folder.rewrite_page(|page| markdown::rewrite_scale(page, &self.options, &self.machine, &found))
+        folder.rewrite_page(BENCHMARKS, |page| markdown::rewrite_scale(page, &self.options, &self.machine, &found))
     }
 
     /// A long time.
@@ -186,7 +192,12 @@ impl Run {
             "memory": found.iter().map(results::memory_json).collect::<Vec<_>>()});
         let folder = Files::of(&self.options)?;
         folder.write("json", &json::pretty(&value))?;
-        folder.rewrite_page(|page| markdown::rewrite_soak(page, &self.options, &self.machine, &found))
+        folder.rewrite_page(BENCHMARKS, |page| markdown::rewrite_soak(page, &self.options, &self.machine, &found))
+    }
+
+    fn stalls(&self) -> anyhow::Result<Vec<stall::Stall>> {
+        let time = Duration::from_secs(if self.options.quick { 1 } else { 10 });
+        stall::measure(&self.binary, &self.upstream, time, self.division.as_ref())
     }
 
     fn memory(&self, variants: &[Variant]) -> anyhow::Result<Vec<Memory>> {
@@ -214,6 +225,10 @@ fn wake_at_once() -> anyhow::Result<()> {
     anyhow::ensure!(status == 0, "the kernel does not take a timer slack");
     Ok(())
 }
+
+/// The page with all figures, and the one that has them in short.
+const BENCHMARKS: &str = "docs/benchmarks.md";
+const README: &str = "README.md";
 
 /// Where a run writes: `docs/` what is to be quoted, `target/` what is for a look.
 struct Files {
@@ -246,11 +261,11 @@ impl Files {
     }
 
     /// What a few rounds say is not worth a page.
-    fn rewrite_page(&self, rewrite: impl FnOnce(String) -> anyhow::Result<String>) -> anyhow::Result<()> {
+    fn rewrite_page(&self, page: &str, rewrite: impl FnOnce(String) -> anyhow::Result<String>) -> anyhow::Result<()> {
         if !self.write || self.quick {
             return Ok(());
         }
-        let page = self.root.join("docs/benchmarks.md");
+        let page = self.root.join(page);
         let text = std::fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
         write(&page, &rewrite(text)?)
     }

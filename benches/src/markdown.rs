@@ -40,12 +40,24 @@ pub(crate) fn rewrite(
     replace(page, "marks", &(written(options, &results.machine) + &table + verdict))
 }
 
+/// The project's first page, with what each mark came to.
+///
+/// # Errors
+/// When there is no place for it.
+pub(crate) fn rewrite_short(page: String, results: &Results, marks: &[Mark]) -> anyhow::Result<String> {
+    let rows =
+        marks.iter().map(Mark::cells).map(|[what, at_most, _, measured, verdict]| [what, at_most, measured, verdict]);
+    let table = lines_of(&marks::SHORT_HEADER, rows);
+    let verdict = if results.doubts.is_empty() { "" } else { "\nINCONCLUSIVE: the rounds disagree.\n" };
+    replace(page, "marks", &(table + verdict))
+}
+
 /// The page with these rows in its table of marks, in place of those that it had of the same. A run of the main table
 /// reads them from the other run's file; this is for when the other run comes later.
 fn replace_rows(page: String, marks: &[Mark]) -> anyhow::Result<String> {
     let (begin, end) = ("<!-- marks -->\n", "<!-- end of marks -->\n");
     let part = page.split_once(begin).and_then(|(_, rest)| rest.split_once(end)).map(|(part, _)| part);
-    let part = part.context("docs/benchmarks.md has no `<!-- marks -->` with its end")?;
+    let part = part.context("the page has no `<!-- marks -->` with its end")?;
     let is_old = |line: &&str| {
         let names = marks.iter().map(|mark| mark.what.as_str()).chain([marks::NO_GROWTH]);
         names.into_iter().any(|name| line.starts_with(&format!("| {name} |")))
@@ -107,7 +119,7 @@ fn replace(mut page: String, name: &str, part: &str) -> anyhow::Result<String> {
         let length = page.get(from..)?.find(&end)?;
         Some(from..from + length)
     });
-    let place = place.with_context(|| format!("docs/benchmarks.md has no `<!-- {name} -->` with its end"))?;
+    let place = place.with_context(|| format!("the page has no `<!-- {name} -->` with its end"))?;
     page.replace_range(place, &format!("\n{}\n\n", part.trim_end()));
     Ok(page)
 }
@@ -185,6 +197,9 @@ fn method(results: &Results) -> String {
   2 µs or more about each; leaving out a turn's first quarter changed none by as much as 1.5 µs. The shortest are compared
   because the machine changes least between them. The filter's ticks while others have their turn are counted, too: 0.3 µs
   of what it adds at 1 %.
+- A worker's loop is one pass over all that has come in, as Envoy times it (`enable_dispatcher_stats`) in an Envoy of
+  its own under as much load as 16 connections make, for 10 s: what stalls a worker, such as the sending of a batch,
+  makes some passes longer.
 - Memory in the table is resident memory, before the first request and after the last. Linear memory is that of the
   worker's virtual machine, which never shrinks; it is watched in an Envoy of its own, under as much load as 16
   connections make, while the exporters' books have to balance at every look.

@@ -98,6 +98,9 @@ pub(crate) enum Verdict {
 /// The columns' heads.
 pub(crate) const HEADER: [&str; 5] = ["mark", "at most", "hope", "measured (95 % interval)", ""];
 
+/// Those of the table on the project's first page.
+pub(crate) const SHORT_HEADER: [&str; 4] = ["mark", "at most", "measured (95 % interval)", ""];
+
 impl Mark {
     /// The cells.
     pub(crate) fn cells(&self) -> [String; 5] {

@@ -11,6 +11,7 @@ use crate::marks::{COMPARISONS, Comparison};
 use crate::memory::{Memory, Usage};
 use crate::options::Options;
 use crate::rounds::{Measured, Round};
+use crate::stall::{self, Stall};
 use crate::start::{Start, StartRound};
 use crate::statistics::{Estimate, median};
 use crate::subject::Subject;
@@ -38,6 +39,7 @@ pub(crate) struct Results {
     pub(crate) growth: Vec<Growth>,
     /// Of the main run.
     pub(crate) latency: Option<Latency>,
+    pub(crate) stalls: Vec<Stall>,
     pub(crate) memory: Vec<Memory>,
     /// Not of every run.
     pub(crate) starts: Option<Starts>,
@@ -95,6 +97,7 @@ impl Results {
         measured: Measured,
         starts: &[StartRound],
         latency: Option<Latency>,
+        stalls: Vec<Stall>,
         memory: Vec<Memory>,
     ) -> Self {
         let variants: Vec<_> = figures.iter().map(|figures| figures.variant).collect();
@@ -102,6 +105,7 @@ impl Results {
             ratios: ratios(&variants, &measured),
             growth: growth::of(&variants, &measured),
             latency,
+            stalls,
             memory,
             starts: (!starts.is_empty()).then(|| Starts::of(starts)),
             doubts: Vec::new(),
@@ -162,6 +166,7 @@ impl Results {
                 "what": growth.what, "mark": growth.mark, "ratio": estimate_json(&growth.estimate),
             })).collect::<Vec<_>>(),
             "latency_at_half_of_saturation": self.latency.as_ref().map(latency_json),
+            "worker_loop": stall::json(&self.stalls),
             "memory": self.memory.iter().map(memory_json).collect::<Vec<_>>(),
             "module_bytes": self.module_bytes,
             "start_ms": self.starts.as_ref().map(|starts| json!({

@@ -9,6 +9,7 @@ use meshspan_kit::client::Request;
 use meshspan_kit::config::EnvoyConfig;
 use meshspan_kit::envoy::{Envoy, EnvoyBinary, Options};
 use meshspan_kit::service::Service;
+use serde_json::Value;
 
 use crate::collector::{Collector, Received};
 use crate::cpu::ProcessClock;
@@ -111,7 +112,18 @@ impl Subject {
         connections: usize,
         concurrency: u32,
     ) -> anyhow::Result<Self> {
-        Self::try_start(variant, binary, upstream, connections, concurrency).with_context(|| variant.name())
+        let unchanged = |_: &mut Value| {};
+        Self::try_start(variant, binary, upstream, connections, concurrency, unchanged).with_context(|| variant.name())
+    }
+
+    /// With one worker, and a change to Envoy's own configuration that lets more be seen of it.
+    pub(crate) fn start_watched(
+        variant: Variant,
+        binary: &EnvoyBinary,
+        upstream: &Upstream,
+        change: impl FnOnce(&mut Value),
+    ) -> anyhow::Result<Self> {
+        Self::try_start(variant, binary, upstream, 1, 1, change).with_context(|| variant.name())
     }
 
     fn try_start(
@@ -120,9 +132,11 @@ impl Subject {
         upstream: &Upstream,
         connections: usize,
         concurrency: u32,
+        change: impl FnOnce(&mut Value),
     ) -> anyhow::Result<Self> {
         let collector = Collector::start()?;
-        let config = variant.proxy.config(upstream, collector.otlp.address(), collector.zipkin.address())?;
+        let config =
+            variant.proxy.config(upstream, collector.otlp.address(), collector.zipkin.address())?.change(change);
         let envoy = start_with(binary, &config, concurrency)?;
         let idle_memory = envoy.resident_memory()?;
         check_context(variant, envoy.address(LISTENER)?)?;

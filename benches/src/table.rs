@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::memory::{Books, Memory, Usage};
 use crate::results::{Figures, Results};
+use crate::stall;
 use crate::statistics::Estimate;
 
 /// The results as aligned text.
@@ -23,6 +24,7 @@ pub(crate) fn lines(results: &Results) -> Vec<String> {
     let mut lines = ratio_lines(results);
     lines.extend(growth_lines(results));
     lines.extend(latency_lines(results));
+    lines.extend(stall::lines(&results.stalls));
     lines.extend(results.memory.iter().flat_map(|memory| {
         let [name, time, what, idle, _, after] = memory_row(memory);
         std::iter::once(format!("{name}: {time}: {what}, MiB: idle {idle}, {after}")).chain(book_lines(memory))

@@ -48,10 +48,10 @@ pub(crate) extern "C" fn meshspan_export_proxy_on_tick(context: u32) {
     vm::with(|vm| vm.handle_tick(context));
 }
 
-/// Request headers can be read and changed.
+/// Request headers can be read and changed. `end`: nothing follows them.
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn meshspan_export_proxy_on_request_headers(context: u32, _lines: u32, _end: i32) -> i32 {
-    vm::with(|vm| vm.handle_request_headers(context));
+pub(crate) extern "C" fn meshspan_export_proxy_on_request_headers(context: u32, _lines: u32, end: i32) -> i32 {
+    vm::with(|vm| vm.handle_request_headers(context, end != 0));
     CONTINUE
 }
 

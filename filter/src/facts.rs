@@ -214,6 +214,8 @@ const fn outcome_facts(needs: OutcomeNeeds) -> FactSet {
 #[derive(Default)]
 pub(crate) struct EndFacts {
     now: u64,
+    /// The request was its headers alone: its body's size need not be asked for.
+    is_bodiless: bool,
     first_byte_ms: Option<u64>,
     grpc_status: Option<GrpcStatus>,
     istio_caller: Vec<u8>,
@@ -226,8 +228,8 @@ pub(crate) struct EndFacts {
 
 impl EndFacts {
     /// Reads what decides about a stream, and no more. To be called in `proxy_on_log`.
-    pub(crate) fn read_outcome(needs: OutcomeNeeds, counters: &mut Counters) -> Self {
-        let mut facts = Self::default();
+    pub(crate) fn read_outcome(needs: OutcomeNeeds, is_bodiless: bool, counters: &mut Counters) -> Self {
+        let mut facts = Self { is_bodiless, ..Self::default() };
         facts.read(outcome_facts(needs), counters);
         // The stream's own times make the clock needless.
         if facts.number(Fact::Start).is_none() || facts.number(Fact::Duration).is_none() {
@@ -251,6 +253,10 @@ impl EndFacts {
         for fact in set.iter() {
             // A stream that never had an upstream has nothing to say about it: no call is spent on asking.
             if fact.needs_upstream() && self.number(Fact::AttemptCount) == Some(0) {
+                continue;
+            }
+            if fact == Fact::RequestSize && self.is_bodiless {
+                self.put(fact, &0_u64.to_le_bytes());
                 continue;
             }
             let value = Properties(counters).bytes(fact.path());

@@ -84,6 +84,8 @@ struct Root {
 struct Stream {
     root: u32,
     phase: Phase,
+    /// The request was its headers alone.
+    is_bodiless: bool,
 }
 
 /// How far a stream has come.
@@ -102,7 +104,7 @@ impl Vm {
             self.roots.retain(|(id, _)| *id != context);
             self.roots.push((context, Root::default()));
         } else {
-            self.streams.insert(context, Stream { root, phase: Phase::New });
+            self.streams.insert(context, Stream { root, phase: Phase::New, is_bodiless: false });
         }
     }
 
@@ -137,8 +139,9 @@ impl Vm {
         }
     }
 
-    pub(crate) fn handle_request_headers(&mut self, context: u32) {
+    pub(crate) fn handle_request_headers(&mut self, context: u32, is_whole: bool) {
         let Some((stream, root)) = self.stream(context) else { return };
+        stream.is_bodiless = is_whole;
         // Once a stream: a host that calls again gets the same trace and no second span.
         if matches!(stream.phase, Phase::New) {
             let exchange = root.begin(true);
@@ -177,7 +180,7 @@ impl Vm {
             Phase::New => root.begin(false).inspect(|_| root.count(Counter::StreamsLogOnly)),
             Phase::Closed => None,
         };
-        let wakeup = exchange.map_or(Wakeup::Tick, |exchange| root.end(exchange));
+        let wakeup = exchange.map_or(Wakeup::Tick, |exchange| root.end(exchange, stream.is_bodiless));
         let root_context = stream.root;
         if wakeup == Wakeup::Soon {
             root.hurry(root_context, context);
@@ -341,10 +344,10 @@ impl Root {
         }
     }
 
-    fn end(&mut self, exchange: Exchange) -> Wakeup {
+    fn end(&mut self, exchange: Exchange, is_bodiless: bool) -> Wakeup {
         let Some(plugin) = &mut self.plugin else { return Wakeup::Tick };
         let Some(needs) = plugin.outcome_needs(&exchange) else { return Wakeup::Tick };
-        let mut facts = EndFacts::read_outcome(needs, &mut plugin.counters);
+        let mut facts = EndFacts::read_outcome(needs, is_bodiless, &mut plugin.counters);
         let was_recorded = exchange.is_recorded();
         let exchange = plugin.handle_outcome(exchange, &facts.stream_end(&[]), &mut HostData);
         if exchange.is_recorded() && !was_recorded {

@@ -61,6 +61,12 @@ impl<'a> Stream<'a> {
         self.lines(Phase::RequestHeaders, "proxy_on_request_headers", &[count(lines), 0])
     }
 
+    /// The request's headers arrive, and there is no more to it.
+    pub fn whole_request<N: AsRef<[u8]>, V: AsRef<[u8]>>(&self, lines: &[(N, V)]) -> Result<Action, Trap> {
+        self.set(|state| state.request_headers = Some(owned(lines)));
+        self.lines(Phase::RequestHeaders, "proxy_on_request_headers", &[count(lines), 1])
+    }
+
     /// The request's trailers arrive.
     pub fn request_trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(&self, lines: &[(N, V)]) -> Result<Action, Trap> {
         self.set(|state| state.request_trailers = Some(owned(lines)));

@@ -1,8 +1,9 @@
 //! What the host knows about a stream, and what it does not, reaches the span.
 
 use meshspan_module_tests::{HostOptions, Vm};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
-use crate::world::{REQUEST, configuration, exchange_and_forget, exported, flush, module, options};
+use crate::world::{REQUEST, configuration, configured, exchange_and_forget, exported, flush, module, options};
 
 /// The keys of a span's attributes on such a host, and how many host calls failed.
 fn keys(options: HostOptions) -> (Vec<String>, u64) {
@@ -25,5 +26,21 @@ fn what_the_host_does_not_know_is_absent_and_no_failure() {
     for key in told {
         assert!(all.iter().any(|other| other == key), "{key} is not among {all:?}");
         assert!(!some.iter().any(|other| other == key), "{key} is among {some:?}");
+    }
+}
+
+#[test]
+fn a_request_that_is_its_headers_alone_has_no_body_to_ask_about() {
+    for (is_whole, size) in [(true, 0), (false, 42)] {
+        let vm = configured();
+        let stream = vm.stream().unwrap().property(&["request", "size"], 42_u64.to_le_bytes());
+        if is_whole { stream.whole_request(REQUEST) } else { stream.request_headers(REQUEST) }.unwrap();
+        vm.take_cost();
+        stream.finish().unwrap();
+        let asked = vm.take_cost().host_calls["proxy_get_property"];
+        let span = exported(&flush(&vm).unwrap()).pop().unwrap();
+        let found = span.attributes.into_iter().find(|attribute| attribute.key == "http.request.body.size").unwrap();
+        assert_eq!(found.value.unwrap().value, Some(Value::IntValue(size)), "whole: {is_whole}");
+        assert_eq!(asked, if is_whole { 13 } else { 14 }, "whole: {is_whole}");
     }
 }

@@ -121,7 +121,7 @@ pub(crate) fn request_with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a
 /// A whole stream; its request and response must go on. The stream's context is left for the caller to look at.
 pub(crate) fn exchange<'a, N: AsRef<[u8]>, V: AsRef<[u8]>>(vm: &'a Vm, request: &[(N, V)]) -> Result<Stream<'a>, Trap> {
     let stream = vm.stream()?;
-    assert_eq!(stream.request_headers(request)?, Action::Continue, "the request goes on");
+    assert_eq!(stream.whole_request(request)?, Action::Continue, "the request goes on");
     assert_eq!(stream.response_headers(RESPONSE)?, Action::Continue, "the response goes on");
     stream.log()?;
     stream.done()?;
