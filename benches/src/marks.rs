@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::latency::Latency;
 use crate::memory::{Memory, Usage};
-use crate::results::Results;
+use crate::results::{Results, ratio_is_clear};
 use crate::statistics::Estimate;
 use crate::variant::Variant;
 
@@ -241,7 +241,11 @@ pub(crate) fn of_growth(growth: Option<&Value>) -> Vec<Mark> {
             at_most: format!("{mark:.2}"),
             hope: None,
             measured: interval(&estimate, 2, ""),
-            verdict: judge(&estimate, mark, 2, ""),
+            verdict: match judge(&estimate, mark, 2, "") {
+                // Rounds that disagree still tell where all that they leave open is on one side of the mark.
+                Verdict::MetByMedian if !ratio_is_clear(&estimate) => Verdict::Unclear,
+                verdict => verdict,
+            },
         })
     });
     let lines: Vec<_> = lines.collect();

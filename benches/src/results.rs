@@ -288,7 +288,7 @@ fn added_is_clear(added: &Estimate) -> bool {
 }
 
 /// Whether a ratio is known well enough; one with a median that is not above 0 is none.
-fn ratio_is_clear(ratio: &Estimate) -> bool {
+pub(crate) fn ratio_is_clear(ratio: &Estimate) -> bool {
     ratio.median > 0.0 && ratio.uncertainty() <= RATIO * ratio.median
 }
 
