@@ -494,14 +494,14 @@ impl Root {
         plugin.flush();
         self.export();
         let idle = self.plugin.as_ref().is_none_or(Plugin::is_idle);
-        if idle {
-            self.settle_up();
+        // Without ticks nothing would end the wait for an answer that never comes.
+        if idle || host::set_tick_period(SHUTDOWN_TICK_MS).is_err() {
+            self.give_up();
             return true;
         }
         self.going = Some(SHUTDOWN_TICKS);
         self.hurried = false;
-        // Without ticks nothing would end the wait for an answer that never comes.
-        host::set_tick_period(SHUTDOWN_TICK_MS).is_err()
+        false
     }
 
     /// Tells the host that the context can go, once nothing is waited for any more. Returns whether it does.
@@ -515,6 +515,7 @@ impl Root {
         self.give_up();
         if host::done().is_err() {
             self.count(Counter::HostCallsFailed);
+            self.flush_counters();
         }
         true
     }

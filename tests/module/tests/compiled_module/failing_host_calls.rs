@@ -210,3 +210,27 @@ fn header_maps_that_lie() {
     }
     failures.check();
 }
+
+/// All series of this name added up; labels stand before it.
+fn sum(vm: &Vm, name: &str) -> u64 {
+    vm.metrics().iter().filter(|metric| metric.name.ends_with(name)).map(|metric| metric.value).sum()
+}
+
+#[test]
+fn an_end_that_the_host_hinders_is_counted() {
+    // No tick, so that there is no waiting for the answer: what was under way is lost.
+    let vm = configured();
+    exchange_and_forget(&vm, REQUEST).unwrap();
+    vm.inject(Injection::every("proxy_set_tick_period_milliseconds", Injected::Status(Status(2))));
+    assert!(vm.root_done().unwrap(), "it does not ask for time");
+    assert_eq!((sum(&vm, "export_started_total"), sum(&vm, "export_dropped_total")), (1, 1));
+
+    // The host does not hear that the context can go.
+    let vm = configured();
+    exchange_and_forget(&vm, REQUEST).unwrap();
+    vm.inject(Injection::every("proxy_done", Injected::Status(Status(2))));
+    assert!(!vm.root_done().unwrap(), "an answer is waited for");
+    accept(&vm, &vm.take_http_calls()).unwrap();
+    assert_eq!(sum(&vm, "export_exported_total"), 1);
+    assert_eq!(vm.metric("meshspan_host_calls_failed_total"), 1);
+}
