@@ -139,9 +139,9 @@ impl Vm {
         }
     }
 
-    pub(crate) fn handle_request_headers(&mut self, context: u32, is_whole: bool) {
+    pub(crate) fn handle_request_headers(&mut self, context: u32, is_bodiless: bool) {
         let Some((stream, root)) = self.stream(context) else { return };
-        stream.is_bodiless = is_whole;
+        stream.is_bodiless = is_bodiless;
         // Once a stream: a host that calls again gets the same trace and no second span.
         if matches!(stream.phase, Phase::New) {
             let exchange = root.begin(true);

@@ -1,6 +1,6 @@
 //! `cargo xtask demo` and `cargo xtask bench`: what they need, then the programs themselves.
 
-use crate::build::{Guest, build, build_guest};
+use crate::build::{self, Guest, build, build_guest};
 use crate::envoy::{self, Envoy};
 use crate::go_program::{self, GoProgram};
 use crate::monitoring;
@@ -11,7 +11,7 @@ use anyhow::Result;
 use std::process::{Command, ExitCode};
 
 pub(crate) fn demo(arguments: Vec<String>) -> Result<ExitCode> {
-    let mut needs = vec![Need::WasiTarget, Need::WasmOpt, Need::Envoy(envoy::NEWEST)];
+    let mut needs = vec![Need::Envoy(envoy::NEWEST)];
     if asks_for_jaeger(&arguments) {
         needs.push(Need::GoProgram(GoProgram::Jaeger));
     }
@@ -22,7 +22,7 @@ pub(crate) fn demo(arguments: Vec<String>) -> Result<ExitCode> {
 }
 
 pub(crate) fn bench(arguments: Vec<String>) -> Result<ExitCode> {
-    let needs = [Need::WasiTarget, Need::WasmOpt, Need::Envoy(envoy::NEWEST)];
+    let needs = [Need::Envoy(envoy::NEWEST)];
     run("meshspan-bench", &["--release"], &needs, &[("MESHSPAN_EMPTY_WASM", Guest::Empty)], arguments)
 }
 
@@ -68,7 +68,7 @@ fn run(
     if asks_for_help {
         program.current_dir(&places.root);
     } else {
-        let ready = setup(&places, needs)?;
+        let ready = setup(&places, &[&build::NEEDS[..], needs].concat())?;
         build(&places, &ready, false)?;
         for (variable, guest) in guests {
             program.env(variable, build_guest(&places, ready.toolchain()?, *guest)?);
