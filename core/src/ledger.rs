@@ -79,19 +79,11 @@ pub struct Findings {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     owner: u64,
-    place: Option<Place>,
+    place: Option<u32>,
     /// What was written last.
     written: Holdings,
     /// When the notes of others were last looked at, ns.
     looked: u64,
-}
-
-/// Where the note stands.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    index: u32,
-    /// Whether it was found there again: two that take a new place at once overwrite each other.
-    is_certain: bool,
 }
 
 /// How long a note is good, ns. Ten missed ticks; a worker that is held up for longer is taken for dead, and set right
@@ -139,14 +131,10 @@ impl Ledger {
             None if is_idle => return,
             None => None,
             Some(place) => {
-                let found = read(place.index, data);
+                let found = read(place, data);
                 let own = found.filter(|(value, _)| self.owns(value)).map(|(_, version)| version);
-                if own.is_some() {
-                    self.place = Some(Place { is_certain: true, ..place });
-                } else {
-                    if place.is_certain {
-                        findings.revived = core::mem::take(&mut self.written);
-                    }
+                if own.is_none() {
+                    findings.revived = core::mem::take(&mut self.written);
                     self.place = None;
                 }
                 own
@@ -158,7 +146,7 @@ impl Ledger {
         let value = if is_idle { Vec::new() } else { note.encode_to_vec() };
         match (self.place, version) {
             (Some(place), Some(version)) => {
-                data.set(&key(place.index), &value, version);
+                data.set(&key(place), &value, Some(version));
                 self.place = Some(place).filter(|_| !is_idle);
             }
             _ if is_idle => {}
@@ -179,7 +167,7 @@ impl Ledger {
             let is_something = !(note.held.is_empty() && note.levels.is_empty());
             let countable = is_something && note.held.iter().all(&knows);
             // Who writes it settles it: of two that try, one has the wrong version.
-            if is_over && countable && data.set(&key(index), &[], version) {
+            if is_over && countable && data.set(&key(index), &[], Some(version)) {
                 findings.lost.items.extend(note.held);
                 findings.lost.levels.extend(note.levels);
             }
@@ -197,15 +185,15 @@ fn read(index: u32, data: &mut dyn SharedData) -> Option<(Vec<u8>, u32)> {
     }
 }
 
-/// Writes a note to the first place that is free.
-fn take_place(value: &[u8], data: &mut dyn SharedData) -> Option<Place> {
-    (0..MOST_NOTES).find_map(|index| {
-        let version = match read(index, data) {
-            None => 0,
-            Some((taken, version)) if taken.is_empty() => version,
-            Some(_) => return None,
+/// Writes a note to the first place that is free. Of two that see the same place free, the store gives it to one.
+fn take_place(value: &[u8], data: &mut dyn SharedData) -> Option<u32> {
+    (0..MOST_NOTES).find(|index| {
+        let seen = match read(*index, data) {
+            None => None,
+            Some((taken, version)) if taken.is_empty() => Some(version),
+            Some(_) => return false,
         };
-        data.set(&key(index), value, version).then_some(Place { index, is_certain: false })
+        data.set(&key(*index), value, seen)
     })
 }
 
@@ -296,12 +284,11 @@ mod tests {
     fn two_that_take_the_same_place_at_once_both_get_one() {
         let mut data = Store::default();
         let (mut one, mut other) = (Ledger::new(1), Ledger::new(2));
-        keep(&mut one, 100, held(1), &mut data);
-        // The other saw the place free before the first wrote.
+        // The first saw the place free before the other wrote.
         let note = Note { owner: 2, good_until: 110 * SECOND, held: held(2).items, levels: Vec::new() };
-        data.set(&key(0), &note.encode_to_vec(), 0);
-        other.place = Some(Place { index: 0, is_certain: false });
-        for second in 101..104 {
+        data.rival = Some(note.encode_to_vec());
+        other.place = Some(0);
+        for second in 100..104 {
             assert_eq!(keep(&mut one, second, held(1), &mut data), Findings::default());
             assert_eq!(keep(&mut other, second, held(2), &mut data), Findings::default());
         }
@@ -320,7 +307,7 @@ mod tests {
         let findings = other.keep(203 * SECOND, nothing(), |held| held.signal() == Signal::Logs, &mut data);
         assert_eq!(findings, Findings::default(), "the same name, and another signal");
         // What is no note is somebody else's.
-        data.set(&key(1), b"\xff\xff", 0);
+        data.set(&key(1), b"\xff\xff", None);
         assert_eq!(keep(&mut other, 300, nothing(), &mut data).lost, held(1));
         assert_eq!(data.values[&key(1)].0, b"\xff\xff");
     }

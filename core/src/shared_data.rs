@@ -8,9 +8,9 @@ pub trait SharedData {
     /// The value under `key`, and its version.
     fn get(&mut self, key: &str) -> Stored;
 
-    /// Puts `value` under `key`, if what stands there still has `version`; with version 0, whatever stands there. Says
-    /// whether it was put.
-    fn set(&mut self, key: &str, value: &[u8], version: u32) -> bool;
+    /// Puts `value` under `key`, if what stands there still has the version that was `seen`; with none, if nothing stands
+    /// there yet. Says whether it was put: of workers that saw the same, one hears yes.
+    fn set(&mut self, key: &str, value: &[u8], seen: Option<u32>) -> bool;
 }
 
 /// What a key holds.
@@ -18,7 +18,7 @@ pub trait SharedData {
 pub enum Stored {
     /// Nothing yet.
     Nothing,
-    /// A value, and its version, which is never 0.
+    /// A value, and its version.
     Value(Vec<u8>, u32),
     /// The store does not answer.
     Unavailable,
@@ -33,7 +33,7 @@ impl SharedData for Alone {
         Stored::Unavailable
     }
 
-    fn set(&mut self, _: &str, _: &[u8], _: u32) -> bool {
+    fn set(&mut self, _: &str, _: &[u8], _: Option<u32>) -> bool {
         false
     }
 }
@@ -60,14 +60,14 @@ pub(crate) fn update<T>(
     mut change: impl FnMut(Option<&[u8]>) -> (Option<Vec<u8>>, T),
 ) -> Outcome<T> {
     for _ in 0..TRIES {
-        let (value, version) = match shared.get(key) {
+        let (value, seen) = match shared.get(key) {
             Stored::Unavailable => return Outcome::Unavailable,
-            Stored::Nothing => (None, 0),
-            Stored::Value(value, version) => (Some(value), version),
+            Stored::Nothing => (None, None),
+            Stored::Value(value, version) => (Some(value), Some(version)),
         };
         let (changed, answer) = change(value.as_deref());
         let Some(changed) = changed else { return Outcome::Done(answer) };
-        if shared.set(key, &changed, version) {
+        if shared.set(key, &changed, seen) {
             return Outcome::Done(answer);
         }
     }
@@ -80,7 +80,7 @@ pub(crate) mod testing {
 
     use super::{SharedData, Stored};
 
-    /// A store as the host's is: versions count up, version 0 overwrites. Counts how often it is asked.
+    /// A store as the adapter makes of the host's: versions count up. Counts how often it is asked.
     #[derive(Debug, Default)]
     pub(crate) struct Store {
         pub(crate) values: BTreeMap<String, (Vec<u8>, u32)>,
@@ -88,28 +88,35 @@ pub(crate) mod testing {
         pub(crate) sets: u32,
         /// That many changes fail as if another worker had been first.
         pub(crate) conflicts: u32,
+        /// What another worker puts under any key that is looked at, right after the look.
+        pub(crate) rival: Option<Vec<u8>>,
     }
 
     impl SharedData for Store {
         fn get(&mut self, key: &str) -> Stored {
             self.gets += 1;
-            match self.values.get(key) {
+            let stored = match self.values.get(key) {
                 Some((value, version)) => Stored::Value(value.clone(), *version),
                 None => Stored::Nothing,
+            };
+            if let Some(value) = self.rival.take() {
+                let version = self.values.get(key).map_or(0, |(_, version)| *version);
+                self.values.insert(key.to_owned(), (value, version + 1));
             }
+            stored
         }
 
-        fn set(&mut self, key: &str, value: &[u8], version: u32) -> bool {
+        fn set(&mut self, key: &str, value: &[u8], seen: Option<u32>) -> bool {
             self.sets += 1;
             if self.conflicts > 0 {
                 self.conflicts -= 1;
                 return false;
             }
-            let current = self.values.get(key).map_or(0, |(_, version)| *version);
-            if version != 0 && version != current {
+            let current = self.values.get(key).map(|(_, version)| *version);
+            if seen != current {
                 return false;
             }
-            self.values.insert(key.to_owned(), (value.to_vec(), current + 1));
+            self.values.insert(key.to_owned(), (value.to_vec(), current.unwrap_or(0) + 1));
             true
         }
     }
@@ -136,6 +143,19 @@ mod tests {
         assert_eq!(update(&mut store, "k", add), Outcome::Busy, "not for ever");
         assert_eq!(store.values.get("k"), Some(&(vec![2], 2)));
         assert_eq!(update(&mut Alone, "k", add), Outcome::Unavailable);
+    }
+
+    #[test]
+    fn the_first_value_of_another_worker_is_not_overwritten() {
+        for (before, rival) in [(None, vec![7]), (Some(vec![3]), vec![7])] {
+            let mut store = Store::default();
+            store.values.extend(before.clone().map(|value| ("k".to_owned(), (value, 1))));
+            store.rival = Some(rival);
+            let add = |value: Option<&[u8]>| (Some(vec![value.map_or(1, |value| value[0] + 1)]), ());
+            assert_eq!(update(&mut store, "k", add), Outcome::Done(()));
+            assert_eq!(store.values["k"].0, [8], "before: {before:?}");
+            assert_eq!((store.gets, store.sets), (2, 2));
+        }
     }
 
     #[test]

@@ -199,7 +199,8 @@ pub(crate) fn shared_data(key: &str) -> Result<Option<(Vec<u8>, u32)>> {
     found(value).map(|value| value.map(|value| (value, version)))
 }
 
-/// Sets a value that the machines of this proxy share, if it still has this version; 0: whatever it has.
+/// Sets a value that the machines of this proxy share, if it still has this version (0: whatever it has)
+/// or there is none.
 pub(crate) fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<()> {
     // SAFETY: the host reads both during the call only.
     ok(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) })

@@ -21,15 +21,15 @@ fn get_data(guest: &mut Guest<'_>) -> Answer {
     guest.return_u32(4, cas)
 }
 
-/// A compare-and-swap number of 0 overwrites.
+/// A compare-and-swap number of 0 overwrites, and any will do where there is nothing to overwrite: so does Envoy's host.
 fn set_data(guest: &mut Guest<'_>) -> Answer {
     let (key, value, cas) = (guest.bytes(0)?, guest.bytes(2)?, guest.u32(4));
     let data = &mut guest.host().shared_data;
-    let current = data.get(&key).map_or(0, |(_, cas)| *cas);
-    if cas != 0 && cas != current {
+    let current = data.get(&key).map(|(_, cas)| *cas);
+    if cas != 0 && current.is_some_and(|current| current != cas) {
         return Err(Status::CAS_MISMATCH.into());
     }
-    data.insert(key, (value, current + 1));
+    data.insert(key, (value, current.unwrap_or(0) + 1));
     Ok(())
 }
 
