@@ -1,6 +1,7 @@
 //! `adaptive`, a sampler that the standard leaves to us: the share follows load and errors.
 
 use crate::error::Problem;
+use crate::json::Number;
 use crate::rate_limiting::read_rate;
 use crate::reader::{Key, Reader, built};
 
@@ -59,12 +60,12 @@ pub(crate) fn read(reader: &Reader<'_>) -> Option<AdaptiveConfig> {
         per_route: per_route?,
     };
     if let Some(value) = object.nullable("floor").filter(|_| config.floor > config.ceiling) {
-        let allowed = format!("at most ceiling, which is {}", config.ceiling);
+        let allowed = format!("at most ceiling, which is {}", Number::from(config.ceiling));
         value.report(Problem::Conflict { found: value.found(), allowed });
         return None;
     }
     if let Some(value) = max.filter(|_| config.max_traces_per_second < config.traces_per_second) {
-        let allowed = format!("at least traces_per_second, which is {}", config.traces_per_second);
+        let allowed = format!("at least traces_per_second, which is {}", Number::from(config.traces_per_second));
         value.report(Problem::Conflict { found: value.found(), allowed });
         return None;
     }

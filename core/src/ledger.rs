@@ -109,6 +109,7 @@ impl Ledger {
     /// Writes down what is held at `now` (ns) and looks for what others left behind; `knows` says whether the caller can
     /// count for an exporter; levels can be taken back by any. Meant for each tick, after the statistics of the same tick have reached the host. One that
     /// holds nothing costs next to nothing.
+    #[inline]
     pub fn keep(
         &mut self,
         now: u64,
@@ -125,6 +126,7 @@ impl Ledger {
         findings
     }
 
+    #[inline]
     fn write(&mut self, now: u64, held: Holdings, data: &mut dyn SharedData, findings: &mut Findings) {
         let is_idle = held.levels.is_empty() && held.items.iter().all(|held| held.queued == 0 && held.in_flight == 0);
         let version = match self.place {
@@ -155,10 +157,12 @@ impl Ledger {
         self.written = Holdings { items: note.held, levels: note.levels };
     }
 
+    #[inline]
     fn owns(&self, value: &[u8]) -> bool {
         Note::decode(value).is_ok_and(|note| note.owner == self.owner)
     }
 
+    #[inline]
     fn settle(&self, now: u64, knows: impl Fn(&Held) -> bool, data: &mut dyn SharedData, findings: &mut Findings) {
         for index in 0..MOST_NOTES {
             let Some((value, version)) = read(index, data) else { return };
@@ -178,6 +182,7 @@ impl Ledger {
 /// The longest note, bytes. What is longer is not ours, and there is no sense in reading on.
 const LONGEST_NOTE: usize = 64 << 10;
 
+#[inline]
 fn read(index: u32, data: &mut dyn SharedData) -> Option<(Vec<u8>, u32)> {
     match data.get(&key(index)) {
         Stored::Value(value, version) if value.len() <= LONGEST_NOTE => Some((value, version)),
@@ -186,6 +191,7 @@ fn read(index: u32, data: &mut dyn SharedData) -> Option<(Vec<u8>, u32)> {
 }
 
 /// Writes a note to the first place that is free. Of two that see the same place free, the store gives it to one.
+#[inline]
 fn take_place(value: &[u8], data: &mut dyn SharedData) -> Option<u32> {
     (0..MOST_NOTES).find(|index| {
         let seen = match read(*index, data) {
@@ -198,6 +204,7 @@ fn take_place(value: &[u8], data: &mut dyn SharedData) -> Option<u32> {
 }
 
 /// Shared data may have one namespace for all plugins of a proxy: so the keys say whose they are.
+#[inline]
 fn key(index: u32) -> String {
     format!("meshspan.held.{index}")
 }

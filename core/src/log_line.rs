@@ -33,6 +33,7 @@ const MOST_QUOTED: usize = 256;
 impl LogDraft {
     /// The line, with what is quoted on one line, printable, masked and cut, in this order. Without a masker nothing
     /// is shown of it.
+    #[inline]
     pub(crate) fn mask(self, masker: Option<&Masker>) -> LogLine {
         let printable: String = self.quoted.chars().map(|c| if is_invisible(c) { ' ' } else { c }).collect();
         let quoted = match masker {

@@ -149,6 +149,7 @@ pub(crate) const ITEM_FIELD: u32 = 2;
 impl Envelope {
     /// For these resource attributes. `resource_schema_url` is the resource's, `scope_schema_url` that of the
     /// items' attribute names.
+    #[inline]
     pub fn new(attributes: &[Attribute], resource_schema_url: Option<&str>, scope_schema_url: &str) -> Self {
         let mut message = Vec::new();
         for attribute in attributes {

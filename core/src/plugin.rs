@@ -78,6 +78,7 @@ const TICK_MS: (u32, u32) = (50, 1_000);
 
 impl Plugin {
     /// From a checked configuration, what the node says, and 32 random bytes.
+    #[inline]
     pub fn new(config: &Config, node: &NodeFacts, seed: [u8; 32]) -> Self {
         // Logs without a tracer still read the callers' contexts.
         let record_limits = config.logger.as_ref().map(|logger| logger.limits);
@@ -366,6 +367,7 @@ impl Plugin {
     }
 
     /// The next export request that should leave at `now` (ns). Call until `None`, and send each one or say why not.
+    #[inline]
     pub fn poll(&mut self, now: u64) -> Option<(ExportId, ExportRequest)> {
         if let Some((provider, first)) = &mut self.metrics {
             provider.collect(now, self.processors.get_mut(*first..).unwrap_or_default());
@@ -383,6 +385,7 @@ impl Plugin {
 
     /// The next request of a remote sampler that should leave at `now` (ns). Call at each tick until `None`; send each
     /// one, and hand the answer, or its absence, to [`handle_sampling_response`](Self::handle_sampling_response).
+    #[inline]
     pub fn poll_sampling(&mut self, now: u64, shared: &mut dyn SharedData) -> Option<(SamplerId, SamplingRequest)> {
         let remotes = self.tracer.as_mut()?.remote_samplers();
         remotes.iter_mut().enumerate().find_map(|(index, remote)| Some((SamplerId(index), remote.poll(now, shared)?)))
@@ -390,6 +393,7 @@ impl Plugin {
 
     /// A remote sampler's request was answered with this status and body; `None`: it could not be sent, or nobody
     /// answered. What cannot be used is counted, and told once until an answer can.
+    #[inline]
     pub fn handle_sampling_response(
         &mut self,
         id: SamplerId,
@@ -424,6 +428,7 @@ impl Plugin {
     }
 
     /// The next thing about the sampler's decisions that the operator is to be told. Call at each tick until `None`.
+    #[inline]
     pub fn next_doubt(&mut self, shared: &mut dyn SharedData) -> Option<LogLine> {
         let doubt = self.tracer.as_mut()?.next_doubt(shared)?;
         let words = doubt.text().to_owned();
@@ -431,12 +436,14 @@ impl Plugin {
     }
 
     /// A request could not be sent.
+    #[inline]
     pub fn handle_dispatch_error(&mut self, id: ExportId, error: DispatchError, now: u64) -> Option<LogLine> {
         let line = self.processors.get_mut(id.processor)?.handle_dispatch_error(id.request, error, now);
         self.loud_enough(line)
     }
 
     /// A request was answered.
+    #[inline]
     pub fn handle_response(&mut self, id: ExportId, response: &ExportResponse<'_>, now: u64) -> Option<LogLine> {
         let line = self.processors.get_mut(id.processor)?.handle_response(id.request, response, now);
         self.loud_enough(line)
@@ -448,6 +455,7 @@ impl Plugin {
     }
 
     /// The plugin is about to go: polls give everything there is.
+    #[inline]
     pub fn flush(&mut self) {
         if let Some((provider, _)) = &mut self.metrics {
             provider.flush();
@@ -462,12 +470,14 @@ impl Plugin {
     }
 
     /// Gives up what has not been exported, and counts it.
+    #[inline]
     pub fn abandon(&mut self) {
         self.processors.iter_mut().for_each(BatchProcessor::abandon);
     }
 
     /// Tells the host what masking, the exporters and the meter have counted since the last time. How many series it
     /// refused.
+    #[inline]
     pub fn flush_stats(&mut self, host: &mut impl StatsHost) -> usize {
         if let Some((provider, _)) = &mut self.metrics {
             self.counters.add(Counter::MetricsOtlpOverflowed, provider.store().take_overflow());
@@ -507,6 +517,7 @@ impl Plugin {
     /// Notes in the proxy's shared data what the exporters hold, counts what machines that failed have left
     /// behind, and takes their levels back at the next [`flush_stats`](Self::flush_stats).
     /// For each tick at `now` (ns), after [`flush_stats`](Self::flush_stats).
+    #[inline]
     pub fn keep_ledger(&mut self, now: u64, data: &mut dyn SharedData) {
         let processors = &mut self.processors;
         let items = processors.iter().map(BatchProcessor::levels).collect();
@@ -541,6 +552,7 @@ impl Plugin {
     }
 
     /// The line, if it is grave enough. What it quotes goes through masking here.
+    #[inline]
     fn loud_enough(&self, line: Option<LogDraft>) -> Option<LogLine> {
         let line = line.filter(|line| line.level >= self.log_level)?;
         Some(line.mask(self.tracer.as_ref().map(|_| &*self.masker)))
@@ -554,6 +566,7 @@ fn outlets<'a>(metrics: &'a mut Option<(MeterProvider, usize)>, stats: &'a mut O
 
 /// What exporters of one signal are called in statistics: by their endpoint's host and port, and by a number where
 /// several have the same.
+#[inline]
 fn exporter_names<'c>(exporters: impl Iterator<Item = &'c ExporterConfig> + Clone) -> impl Iterator<Item = String> {
     exporters.clone().enumerate().map(move |(at, exporter)| {
         let authority = &exporter.endpoint.authority;

@@ -17,7 +17,7 @@ pub struct RecentMap<T> {
 
 impl<T> Default for RecentMap<T> {
     fn default() -> Self {
-        Self { recent: (0..RECENT).map(|_| None).collect(), older: HashMap::default() }
+        Self::new()
     }
 }
 
@@ -26,10 +26,18 @@ const fn place(id: u32) -> usize {
 }
 
 impl<T> RecentMap<T> {
+    /// Without anything in it. It takes its room with the first value.
+    pub const fn new() -> Self {
+        Self { recent: Vec::new(), older: HashMap::with_hasher(BuildHasherDefault::new()) }
+    }
+
     /// Puts a value in; one that had this id is gone.
     pub fn insert(&mut self, id: u32, value: T) {
         if !self.older.is_empty() {
             self.older.remove(&id);
+        }
+        if self.recent.is_empty() {
+            self.recent.resize_with(RECENT, || None);
         }
         let Some(slot) = self.recent.get_mut(place(id)) else { return };
         if let Some((other, value)) = slot.replace((id, value))

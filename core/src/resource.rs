@@ -28,6 +28,7 @@ pub struct NodeFacts {
 }
 
 /// The `service.name` of a resource.
+#[inline]
 pub fn service_name(resource: &[Attribute]) -> &str {
     let attribute = resource.iter().find(|attribute| attribute.name == "service.name");
     match attribute.map(|attribute| &attribute.value) {
@@ -40,6 +41,7 @@ pub fn service_name(resource: &[Attribute]) -> &str {
 const UNKNOWN_SERVICE: &str = "unknown_service:envoy";
 
 /// The resource's attributes, one a name: what configuration says, then what the node says, then the SDK's own.
+#[inline]
 pub fn attributes(config: &ResourceConfig, node: &NodeFacts) -> Vec<Attribute> {
     let mut attributes = config.attributes.clone();
     let mut default = |name: &str, value: Option<&str>| {
@@ -69,6 +71,7 @@ pub fn attributes(config: &ResourceConfig, node: &NodeFacts) -> Vec<Attribute> {
 /// The resource of one worker's metrics: each worker sums up its own, and a backend that took two workers' sums for one
 /// would see them jump. So the instance has the worker's own id behind it (semantic conventions, "Service": each worker
 /// of a server is best told apart by an instance id of its own; Metrics Data Model, "Single-Writer").
+#[inline]
 pub fn of_worker(resource: &[Attribute], worker: &str) -> Vec<Attribute> {
     let is_instance = |attribute: &&Attribute| attribute.name == SERVICE_INSTANCE_ID;
     let id = match resource.iter().find(is_instance).map(|attribute| &attribute.value) {
@@ -83,6 +86,7 @@ pub fn of_worker(resource: &[Attribute], worker: &str) -> Vec<Attribute> {
 const SERVICE_INSTANCE_ID: &str = "service.instance.id";
 
 /// The attribute for a workload's name, by its kind, and the name.
+#[inline]
 fn workload(owner: &str) -> Option<(&'static str, &str)> {
     let (rest, name) = owner.rsplit_once('/')?;
     let key = match rest.rsplit_once('/')?.1 {

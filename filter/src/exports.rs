@@ -3,7 +3,7 @@
 //! Source: proxy-wasm ABI v0.2.1, "Functions exposed by the Wasm module". A callback that is missing here is one that
 //! the filter does not need and the host does not pay for: bodies and trailers among them.
 
-use crate::vm;
+use meshspan_host::callbacks;
 
 /// `Action::Continue`: the stream is never held.
 const CONTINUE: i32 = 0;
@@ -21,13 +21,17 @@ pub(crate) extern "C" fn meshspan_export__initialize() {
     unsafe {
         __wasm_call_ctors();
     }
-    vm::install_panic_hook();
+    callbacks::initialize();
 }
 
 /// A context comes to be: a root's when `root` is 0, a stream's otherwise.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_context_create(context: u32, root: u32) {
-    vm::with(|vm| vm.handle_create(context, root));
+    if root == 0 {
+        meshspan_upkeep::create_root(context);
+    } else {
+        callbacks::create_stream(context, root);
+    }
 }
 
 /// The VM starts. Everything is configured by plugin, so there is nothing to do.
@@ -39,46 +43,46 @@ pub(crate) extern "C" fn meshspan_export_proxy_on_vm_start(_context: u32, _size:
 /// A plugin's configuration can be read. 0 refuses it.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_configure(context: u32, _size: usize) -> i32 {
-    i32::from(vm::with(|vm| vm.handle_configure(context)).unwrap_or(false))
+    i32::from(meshspan_upkeep::configure(context))
 }
 
 /// The timer of a root context.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_tick(context: u32) {
-    vm::with(|vm| vm.handle_tick(context));
+    meshspan_upkeep::tick(context);
 }
 
 /// Request headers can be read and changed. `end`: nothing follows them.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_request_headers(context: u32, _lines: u32, end: i32) -> i32 {
-    vm::with(|vm| vm.handle_request_headers(context, end != 0));
+    callbacks::request_headers(context, end != 0);
     CONTINUE
 }
 
 /// Response headers can be read and changed.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_response_headers(context: u32, _lines: u32, _end: i32) -> i32 {
-    vm::with(|vm| vm.handle_response_headers(context));
+    callbacks::response_headers(context);
     CONTINUE
 }
 
 /// Response trailers can be read. Few answers but gRPC's have any.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_response_trailers(context: u32, _lines: u32) -> i32 {
-    vm::with(|vm| vm.handle_response_trailers(context));
+    callbacks::response_trailers(context);
     CONTINUE
 }
 
 /// A stream is complete.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_log(context: u32) {
-    vm::with(|vm| vm.handle_log(context));
+    callbacks::log(context);
 }
 
 /// A context has nothing more to do. 0 asks for time until `proxy_done`. Its deletion follows and has no callback here.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_done(context: u32) -> i32 {
-    i32::from(vm::with(|vm| vm.handle_done(context)).unwrap_or(true))
+    i32::from(callbacks::end_stream(context) || meshspan_upkeep::end_root(context))
 }
 
 /// A request that a root context sent has been answered, or has failed.
@@ -90,5 +94,5 @@ pub(crate) extern "C" fn meshspan_export_proxy_on_http_call_response(
     _body: usize,
     _trailers: u32,
 ) {
-    vm::with(|vm| vm.handle_http_call_response(context, token));
+    meshspan_upkeep::http_call_response(context, token);
 }

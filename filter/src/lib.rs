@@ -1,12 +1,10 @@
-//! The proxy-wasm boundary, and the only code that knows a host.
+//! The module that a host loads: the callbacks under their names, and no more.
 //!
-//! Callbacks come in through [`exports`], are looked up in [`vm`], are answered by `meshspan-core`, and what should
-//! happen goes out through [`host`]. Nothing is decided here.
+//! The `proxy-wasm` SDK gives the ABI's version marker and the allocator that the host calls. Its dispatcher exports
+//! every callback, each of which the host then pays for. Ours are exported under names of their own, and
+//! `cargo xtask build` puts them in the place of the SDK's (see `ARCHITECTURE.md`, "The link step").
 //!
-//! The `proxy-wasm` SDK gives the ABI's version marker, the allocator that the host calls, and the ABI's constants.
-//! Its dispatcher and its host-call wrappers are not used: they panic on what a host may well answer, and the
-//! dispatcher exports every callback, each of which the host then pays for. Our callbacks are exported under names of
-//! their own, and `cargo xtask build` puts them in the place of the SDK's (see `ARCHITECTURE.md`, "The link step").
+//! This crate is compiled for size, and with it what no stream waits for (see `ARCHITECTURE.md`, "Small and fast").
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,11 +19,6 @@
 #![cfg(target_arch = "wasm32")]
 
 mod exports;
-mod facts;
-mod host;
-mod metrics;
-mod shared;
-mod vm;
 
 use proxy_wasm::traits::{Context, RootContext};
 
@@ -37,8 +30,7 @@ impl Context for NotLinked {}
 
 impl RootContext for NotLinked {
     fn on_configure(&mut self, _size: usize) -> bool {
-        host::log(
-            host::LogLevel::Critical,
+        meshspan_host::callbacks::complain(
             "meshspan: this module is an intermediate product of the build; load target/dist/meshspan.wasm, which \
              `cargo xtask build` makes of it",
         );

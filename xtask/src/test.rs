@@ -253,6 +253,10 @@ fn clippy(run: &Run) -> Result<Outcome> {
                 "--package",
                 "meshspan-core",
                 "--package",
+                "meshspan-host",
+                "--package",
+                "meshspan-upkeep",
+                "--package",
                 "meshspan-filter",
             ]);
             check(command.args(["--", "-D", "warnings"]))

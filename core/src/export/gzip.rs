@@ -38,6 +38,7 @@ pub(super) fn compress(head: usize, message: &[u8]) -> Option<Vec<u8>> {
 
 /// The first `most` bytes of what `packed` holds; `None` where it is no gzip, is cut short, or, as far as it is read to
 /// its end, is not what was compressed.
+#[inline]
 pub(super) fn decompress(packed: &[u8], most: usize) -> Option<Vec<u8>> {
     let data = after_head(packed)?;
     let mut inflate = Decompress::new(false);
@@ -60,6 +61,7 @@ pub(super) fn decompress(packed: &[u8], most: usize) -> Option<Vec<u8>> {
 }
 
 /// What follows the header.
+#[inline]
 fn after_head(packed: &[u8]) -> Option<&[u8]> {
     let (&[0x1f, 0x8b, 8, flags, ..], mut rest) = packed.split_first_chunk::<10>()? else { return None };
     let has = |flag| flags & flag != 0;
@@ -76,41 +78,32 @@ fn after_head(packed: &[u8]) -> Option<&[u8]> {
     if has(HAS_HEADER_CHECKSUM) { rest.get(2..) } else { Some(rest) }
 }
 
-/// CRC-32 as gzip has it, four bytes at a time.
+/// CRC-32 as gzip has it. Byte by byte: what compresses takes many times as long as this.
 fn checksum(bytes: &[u8]) -> u32 {
-    let [one, two, three, four] = &REMAINDERS;
-    let of = |table: &[u32; 256], byte: u8| table.get(usize::from(byte)).copied().unwrap_or_default();
-    let (chunks, rest) = bytes.as_chunks::<4>();
-    let sum = chunks.iter().fold(!0_u32, |sum, chunk| {
-        let [a, b, c, d] = (sum ^ u32::from_le_bytes(*chunk)).to_le_bytes();
-        of(four, a) ^ of(three, b) ^ of(two, c) ^ of(one, d)
-    });
-    !rest.iter().fold(sum, |sum, byte| {
+    !bytes.iter().fold(!0_u32, |sum, byte| {
         let [low, ..] = (sum ^ u32::from(*byte)).to_le_bytes();
-        (sum >> 8) ^ of(one, low)
+        (sum >> 8) ^ REMAINDERS.get(usize::from(low)).copied().unwrap_or_default()
     })
 }
 
-/// The remainders of each byte: with nothing behind it, and with one, two and three bytes of zero.
-static REMAINDERS: [[u32; 256]; 4] = remainders();
+/// The remainders of each byte.
+static REMAINDERS: [u32; 256] = remainders();
 
 #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "computed by the compiler")]
-const fn remainders() -> [[u32; 256]; 4] {
-    let mut tables = [[0; 256]; 4];
+const fn remainders() -> [u32; 256] {
+    let mut table = [0; 256];
     let mut byte: u32 = 0;
     while byte < 256 {
         let mut sum = byte;
         let mut bit = 0;
-        while bit < 32 {
+        while bit < 8 {
             sum = if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 };
             bit += 1;
-            if bit % 8 == 0 {
-                tables[bit / 8 - 1][byte as usize] = sum;
-            }
         }
+        table[byte as usize] = sum;
         byte += 1;
     }
-    tables
+    table
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::protobuf::{Field as Wire, next_field, take_fixed64};
 use crate::signal::Signal;
 
 /// The JSON of an encoded `Export…ServiceRequest`; `None` if it is none.
+#[inline]
 pub(super) fn from_protobuf(signal: Signal, request: &[u8]) -> Option<Vec<u8>> {
     let mut json = Vec::with_capacity(request.len().saturating_mul(2));
     let message = match signal {
@@ -218,6 +219,7 @@ const EXEMPLAR: Message = &[
     (7, "filteredAttributes", List(&KEY_VALUE)),
 ];
 
+#[inline]
 fn put_message(json: &mut Vec<u8>, message: Message, bytes: &[u8]) -> Option<()> {
     let mut fields = Vec::new();
     let mut rest = bytes;
@@ -259,11 +261,13 @@ fn put_message(json: &mut Vec<u8>, message: Message, bytes: &[u8]) -> Option<()>
     Some(())
 }
 
+#[inline]
 fn put_nested(json: &mut Vec<u8>, message: Message, value: Wire<'_>) -> Option<()> {
     let Wire::Delimited(bytes) = value else { return None };
     put_message(json, message, bytes)
 }
 
+#[inline]
 fn put_packed(items: &mut Separated<'_>, scalar: Scalar, value: Wire<'_>) -> Option<()> {
     let Wire::Delimited(mut bytes) = value else { return put_scalar(items.next(), scalar, value) };
     while !bytes.is_empty() {
@@ -276,6 +280,7 @@ fn put_packed(items: &mut Separated<'_>, scalar: Scalar, value: Wire<'_>) -> Opt
     Some(())
 }
 
+#[inline]
 fn put_scalar(json: &mut Vec<u8>, scalar: Scalar, value: Wire<'_>) -> Option<()> {
     let mut put = |text: &str| json.extend_from_slice(text.as_bytes());
     match (scalar, value) {
@@ -306,6 +311,7 @@ fn put_scalar(json: &mut Vec<u8>, scalar: Scalar, value: Wire<'_>) -> Option<()>
     Some(())
 }
 
+#[inline]
 fn put_text(json: &mut Vec<u8>, text: &str) {
     // A Vec takes whatever is written, and a text has a form in JSON.
     let _ = serde_json::to_writer(json, text);

@@ -118,6 +118,7 @@ const LOST_WITHOUT_TIMEOUT: u64 = 600_000_000_000;
 impl BatchProcessor {
     /// From checked configuration. `envelope` is what stands around the items of each request, `name` the exporter's
     /// among all of its signal. `seed` is random, so that the waits of two workers differ.
+    #[inline]
     pub fn new(
         signal: Signal,
         config: &ProcessorConfig,
@@ -174,6 +175,7 @@ impl BatchProcessor {
     /// by one schedule delay at most). The caller sends it and tells the result:
     /// [`handle_dispatch_error`](Self::handle_dispatch_error) at once, or
     /// [`handle_response`](Self::handle_response) later.
+    #[inline]
     pub fn poll(&mut self, now: u64) -> Option<(RequestId, ExportRequest)> {
         self.give_up_lost(now);
         let attempt = self.next_attempt(now)?;
@@ -198,6 +200,7 @@ impl BatchProcessor {
     }
 
     /// The batch that should leave at `now`.
+    #[inline]
     fn next_attempt(&mut self, now: u64) -> Option<Attempt> {
         if !self.flushing && self.in_flight.len() >= self.most_in_flight_now() {
             return None;
@@ -218,6 +221,7 @@ impl BatchProcessor {
     }
 
     /// A request that [`poll`](Self::poll) gave could not be sent.
+    #[inline]
     pub fn handle_dispatch_error(&mut self, id: RequestId, error: DispatchError, now: u64) -> Option<LogDraft> {
         let request = self.take_in_flight(id)?;
         let cluster = self.template.cluster();
@@ -245,6 +249,7 @@ impl BatchProcessor {
     }
 
     /// The answer to a request in flight. One that is no longer waited for changes nothing.
+    #[inline]
     pub fn handle_response(&mut self, id: RequestId, response: &ExportResponse<'_>, now: u64) -> Option<LogDraft> {
         let request = self.take_in_flight(id)?;
         let (code, outcome) = response.read(self.template.protocol(), now);
@@ -254,6 +259,7 @@ impl BatchProcessor {
     /// The one place where a request's outcome is judged: counts, decides what becomes of its batch, and says what there
     /// is to say.
     /// `failure` is how a failure is told.
+    #[inline]
     fn conclude(
         &mut self,
         request: InFlight,
@@ -293,6 +299,7 @@ impl BatchProcessor {
     }
 
     /// A request failed: keeps its batch for another try, or drops it, and counts.
+    #[inline]
     fn fail(&mut self, request: InFlight, code: Code, retry: Retry, now: u64) {
         let InFlight { attempt: Attempt { batch, first, .. }, sent, .. } = request;
         self.stats.add_answer(code, now.saturating_sub(sent) / MS, false);
@@ -333,6 +340,7 @@ impl BatchProcessor {
     }
 
     /// From now on a poll takes whatever is queued.
+    #[inline]
     pub fn flush(&mut self) {
         self.flushing = true;
     }
@@ -343,6 +351,7 @@ impl BatchProcessor {
     }
 
     /// Gives up what is left and counts it.
+    #[inline]
     pub fn abandon(&mut self) {
         self.let_waiting_go(DropReason::Shutdown);
         let in_flight = self.in_flight.drain(..).map(|request| u64::from(request.attempt.batch.items));
@@ -351,10 +360,12 @@ impl BatchProcessor {
     }
 
     /// Gives up what waits, for its first or for another try, because what is pushed next says all of it and more.
+    #[inline]
     pub fn supersede(&mut self) {
         self.let_waiting_go(DropReason::Superseded);
     }
 
+    #[inline]
     fn let_waiting_go(&mut self, reason: DropReason) {
         let waiting = self.waiting.drain(..).map(|attempt| attempt.batch);
         let queued = core::iter::from_fn(|| self.queue.pop());
@@ -370,6 +381,7 @@ impl BatchProcessor {
     }
 
     /// Items that wait, for the first or for another try, and items that are on their way.
+    #[inline]
     pub fn held(&self) -> (u64, u64) {
         let items = |attempts: &mut dyn Iterator<Item = &Attempt>| {
             attempts.fold(0_u64, |sum, attempt| sum.saturating_add(u64::from(attempt.batch.items)))
@@ -380,12 +392,14 @@ impl BatchProcessor {
     }
 
     /// Bytes of the encoded items that wait.
+    #[inline]
     pub fn held_bytes(&self) -> u64 {
         let waiting = self.waiting.iter().fold(0_usize, |sum, attempt| sum.saturating_add(attempt.batch.bytes.len()));
         u64::try_from(self.queue.bytes().saturating_add(waiting)).unwrap_or(u64::MAX)
     }
 
     /// Tells the host all that has been counted since the last time. How many series it refused.
+    #[inline]
     pub fn flush_stats(&mut self, host: &mut impl StatsHost) -> usize {
         let (queued, in_flight) = self.held();
         self.stats.set_levels(queued, in_flight, self.held_bytes());
@@ -393,26 +407,31 @@ impl BatchProcessor {
     }
 
     /// What the host was last told that is held here.
+    #[inline]
     pub fn levels(&self) -> Held {
         self.stats.levels()
     }
 
     /// Counts items of this exporter that a failed machine held.
+    #[inline]
     pub fn count_lost(&mut self, held: &Held) {
         self.stats.add_lost(held);
     }
 
     /// Sets right what another counted as lost while this machine was silent.
+    #[inline]
     pub fn count_revived(&mut self, held: &Held) {
         self.stats.add_revived(held);
     }
 
+    #[inline]
     fn take_in_flight(&mut self, id: RequestId) -> Option<InFlight> {
         let at = self.in_flight.iter().position(|request| request.id == id)?;
         Some(self.in_flight.swap_remove(at))
     }
 
     /// Fails the requests whose answers are no longer waited for.
+    #[inline]
     fn give_up_lost(&mut self, now: u64) {
         while let Some(at) = self.in_flight.iter().position(|request| now >= request.lost_at) {
             let request = self.in_flight.swap_remove(at);

@@ -133,6 +133,7 @@ impl Filling {
 }
 
 impl Queue {
+    #[inline]
     pub(super) fn new(caps: Caps) -> Self {
         Self { batches: VecDeque::new(), items: 0, bytes: 0, caps }
     }
@@ -204,6 +205,7 @@ impl Queue {
     }
 
     /// Takes the oldest batch, full or not.
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
         self.items = self.items.saturating_sub(batch.items);

@@ -35,6 +35,7 @@ pub(super) struct RequestTemplate {
 }
 
 impl RequestTemplate {
+    #[inline]
     pub(super) fn new(
         signal: Signal,
         exporter: &ExporterConfig,
@@ -104,6 +105,7 @@ impl RequestTemplate {
 
     /// The request for these encoded items, and the bytes of its message before compression; `None` if they cannot be
     /// framed.
+    #[inline]
     pub(super) fn request(&self, items: &[u8]) -> Option<(ExportRequest, usize)> {
         let mut message = Vec::new();
         // Room for the frame's head is kept in front, so that an uncompressed message is not copied again.

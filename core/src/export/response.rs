@@ -1,12 +1,12 @@
 //! What a backend answered to an export request.
 
 use prost::Message;
-use serde::Deserialize;
 
 use super::code::Code;
 use super::grpc;
 use super::retry::{self, Retry};
 use crate::config::OtlpProtocol;
+use crate::config::json::{self, Value};
 use crate::header::{HeaderLine, values};
 use crate::percent;
 
@@ -46,6 +46,7 @@ pub enum ExportOutcome {
 
 impl ExportResponse<'_> {
     /// Reads the answer as `protocol` has it. `now` is in ns since the Unix epoch.
+    #[inline]
     pub fn read(&self, protocol: OtlpProtocol, now: u64) -> (Code, ExportOutcome) {
         let Some(status) = values(self.headers, ":status").next() else {
             let reason = "no answer (connection refused, reset or timed out)".to_owned();
@@ -64,11 +65,13 @@ impl ExportResponse<'_> {
         }
     }
 
+    #[inline]
     fn read_grpc<'a>(&self, status: &[u8], find: impl Fn(&'static str) -> Option<&'a [u8]>, now: u64) -> ExportOutcome {
         match find("grpc-status") {
             Some(b"0") => {
                 let encoding = values(self.headers, "grpc-encoding").next();
-                accepted(grpc::read_frame(self.body, encoding).map(|message| ExportServiceResponse::decode(&*message)))
+                let message = grpc::read_frame(self.body, encoding);
+                accepted(message.and_then(|message| ExportServiceResponse::decode(&*message).ok()))
             }
             Some(code) => {
                 let message = percent::decode(find("grpc-message").unwrap_or_default());
@@ -85,6 +88,7 @@ impl ExportResponse<'_> {
         }
     }
 
+    #[inline]
     fn read_http(&self, status: &[u8], protocol: OtlpProtocol, now: u64) -> ExportOutcome {
         if !matches!(status, [b'2', _, _]) {
             let retry = retry::by_http_status(status, values(self.headers, "retry-after").next(), now);
@@ -93,9 +97,9 @@ impl ExportResponse<'_> {
         }
         if protocol == OtlpProtocol::HttpJson {
             let body = if self.body.is_empty() { b"{}" } else { self.body };
-            return accepted(Some(serde_json::from_slice(body).map(JsonResponse::into_message)));
+            return accepted(from_json(body));
         }
-        accepted(Some(ExportServiceResponse::decode(self.body)))
+        accepted(ExportServiceResponse::decode(self.body).ok())
     }
 }
 
@@ -115,52 +119,32 @@ struct PartialSuccess {
     error_message: String,
 }
 
-/// The same in OTLP/JSON, where a 64-bit integer is a string and a reader takes a number too
-/// (protobuf's JSON mapping).
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct JsonResponse {
-    partial_success: Option<JsonPartialSuccess>,
+/// The same in OTLP/JSON, where a 64-bit integer is a string and a reader takes a number too (protobuf's JSON mapping).
+#[inline]
+fn from_json(text: &[u8]) -> Option<ExportServiceResponse> {
+    let document = json::parse(text).ok()?;
+    let Value::Object(_) = document.value else { return None };
+    let Some(partial) = document.member("partialSuccess") else { return Some(ExportServiceResponse::default()) };
+    let Value::Object(_) = partial.value else { return None };
+    let counts = ["rejectedSpans", "rejectedLogRecords", "rejectedDataPoints"];
+    let rejected = match counts.into_iter().find_map(|name| partial.member(name)).map(|count| &count.value) {
+        None => 0,
+        Some(Value::Number(number)) => i64::try_from(number.as_integer()?).ok()?,
+        Some(Value::String(text)) => text.parse().unwrap_or(0),
+        Some(_) => return None,
+    };
+    let error_message = match partial.member("errorMessage").map(|message| &message.value) {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(_) => return None,
+    };
+    Some(ExportServiceResponse { partial_success: Some(PartialSuccess { rejected, error_message }) })
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct JsonPartialSuccess {
-    #[serde(alias = "rejectedLogRecords", alias = "rejectedDataPoints")]
-    rejected_spans: JsonInteger,
-    error_message: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum JsonInteger {
-    Number(i64),
-    Text(String),
-}
-
-impl Default for JsonInteger {
-    fn default() -> Self {
-        Self::Number(0)
-    }
-}
-
-impl JsonResponse {
-    fn into_message(self) -> ExportServiceResponse {
-        ExportServiceResponse {
-            partial_success: self.partial_success.map(|partial| PartialSuccess {
-                rejected: match partial.rejected_spans {
-                    JsonInteger::Number(number) => number,
-                    JsonInteger::Text(text) => text.parse().unwrap_or(0),
-                },
-                error_message: partial.error_message,
-            }),
-        }
-    }
-}
-
-fn accepted<E>(response: Option<Result<ExportServiceResponse, E>>) -> ExportOutcome {
+#[inline]
+fn accepted(response: Option<ExportServiceResponse>) -> ExportOutcome {
     match response {
-        Some(Ok(response)) => {
+        Some(response) => {
             let partial = response.partial_success.unwrap_or_default();
             ExportOutcome::Accepted {
                 rejected: u64::try_from(partial.rejected).unwrap_or(0),
@@ -168,7 +152,7 @@ fn accepted<E>(response: Option<Result<ExportServiceResponse, E>>) -> ExportOutc
                 malformed: false,
             }
         }
-        Some(Err(_)) | None => ExportOutcome::Accepted { rejected: 0, message: String::new(), malformed: true },
+        None => ExportOutcome::Accepted { rejected: 0, message: String::new(), malformed: true },
     }
 }
 
@@ -277,6 +261,34 @@ mod tests {
                 "log records, and a number as a number",
             ),
             (HttpJson, ok_head, br#"{"partialSuccess":{"rejectedDataPoints":"5"}}"#, &[], ok(5, "", false), "points"),
+            (HttpJson, ok_head, br#"{"partialSuccess":{"rejectedLogRecords":4}}"#, &[], ok(4, "", false), "a number"),
+            (
+                HttpJson,
+                ok_head,
+                br#"{"partialSuccess":{"rejectedSpans":"-1"}}"#,
+                &[],
+                ok(0, "", false),
+                "less than none",
+            ),
+            (HttpJson, ok_head, br#"{"partialSuccess":null}"#, &[], ok(0, "", false), "no partial success"),
+            (HttpJson, ok_head, br#"{"partialSuccess":[]}"#, &[], ok(0, "", true), "a partial success that is a list"),
+            (
+                HttpJson,
+                ok_head,
+                br#"{"partialSuccess":{"rejectedSpans":[]}}"#,
+                &[],
+                ok(0, "", true),
+                "a count that is a list",
+            ),
+            (
+                HttpJson,
+                ok_head,
+                br#"{"partialSuccess":{"errorMessage":7}}"#,
+                &[],
+                ok(0, "", true),
+                "a message that is a number",
+            ),
+            (HttpJson, ok_head, b"[]", &[], ok(0, "", true), "a list"),
             (HttpJson, ok_head, b"{}", &[], ok(0, "", false), "an empty object"),
             (HttpJson, ok_head, b"", &[], ok(0, "", false), "no body"),
             (HttpJson, ok_head, b"<html>", &[], ok(0, "", true), "a body of another kind"),

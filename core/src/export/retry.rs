@@ -44,6 +44,7 @@ impl Backoff {
 
     /// How many ms to wait after `failures` failures in a row: exponential, and between half of that and all of it, so
     /// that a fleet whose backend went away does not come back to it in step.
+    #[inline]
     pub(super) fn wait_ms(&mut self, failures: u32) -> u64 {
         let doublings = failures.saturating_sub(1).min(16);
         let wait = FIRST_WAIT_MS.checked_shl(doublings).unwrap_or(LONGEST_WAIT_MS).min(LONGEST_WAIT_MS);
@@ -53,6 +54,7 @@ impl Backoff {
 }
 
 /// What an HTTP status says. `now` is in ns since the Unix epoch, for a `Retry-After` that is a date.
+#[inline]
 pub(super) fn by_http_status(status: &[u8], retry_after: Option<&[u8]>, now: u64) -> Retry {
     match status {
         b"429" | b"502" | b"503" | b"504" => match retry_after.and_then(|value| delay_ms(value, now)) {
@@ -65,6 +67,7 @@ pub(super) fn by_http_status(status: &[u8], retry_after: Option<&[u8]>, now: u64
 }
 
 /// `Retry-After`: seconds, or a date.
+#[inline]
 fn delay_ms(value: &[u8], now: u64) -> Option<u64> {
     let text = core::str::from_utf8(value).ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
@@ -76,6 +79,7 @@ fn delay_ms(value: &[u8], now: u64) -> Option<u64> {
 }
 
 /// What a gRPC status says. `details` is `grpc-status-details-bin`.
+#[inline]
 pub(super) fn by_grpc_status(code: &[u8], message: &str, details: Option<&[u8]>) -> Retry {
     let told = || details.and_then(retry_info_ms);
     match code {
@@ -94,6 +98,7 @@ pub(super) fn by_grpc_status(code: &[u8], message: &str, details: Option<&[u8]>)
 
 /// What gRPC implementations say of a message above the receiver's limit: "larger than max" (Go, C++, Python),
 /// "exceeds maximum size" (Java), "message length too large" (Rust).
+#[inline]
 fn is_about_size(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     ["larger than max", "exceeds maximum", "too large"].iter().any(|words| message.contains(words))
@@ -114,6 +119,7 @@ struct RetryInfo {
 }
 
 /// The delay of a `RetryInfo` among the details of a status.
+#[inline]
 fn retry_info_ms(details: &[u8]) -> Option<u64> {
     // Binary metadata is base64, with or without its padding.
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -69,6 +69,7 @@ pub struct ExporterStats {
 impl ExporterStats {
     /// All at 0. `exporter` is the label's value, different for each exporter of a signal; `success` is what the backend
     /// answers to a request that it takes.
+    #[inline]
     pub(super) fn new(signal: Signal, exporter: &str, success: Code) -> Self {
         let labels = [("signal", signal.as_str()), ("exporter", exporter)];
         let series = |kind, name| Series::new(kind, stats::name(name, &labels));
@@ -97,6 +98,7 @@ impl ExporterStats {
         stats
     }
 
+    #[inline]
     fn count_request(&mut self, code: Code, by: u64) {
         let labels = [("signal", self.signal.as_str()), ("exporter", self.exporter.as_str())];
         add_to(&mut self.requests, code, by, || {
@@ -126,6 +128,7 @@ impl ExporterStats {
     }
 
     /// A request left, with these sizes of its message before and after compression, bytes.
+    #[inline]
     pub(super) fn add_request(&mut self, is_retry: bool, uncompressed: usize, compressed: usize) {
         self.retried.add(u64::from(is_retry));
         self.uncompressed_bytes.add(u64::try_from(uncompressed).unwrap_or(u64::MAX));
@@ -133,6 +136,7 @@ impl ExporterStats {
     }
 
     /// A request ended so, after so many ms.
+    #[inline]
     pub(super) fn add_answer(&mut self, code: Code, duration_ms: u64, is_up: bool) {
         self.count_request(code, 1);
         self.request_duration.record(duration_ms);
@@ -166,6 +170,7 @@ impl ExporterStats {
     }
 
     /// Counts for a machine that failed with this exporter's items, and takes its levels out of the sums.
+    #[inline]
     pub(super) fn add_lost(&mut self, held: &Held) {
         self.add_dropped(DropReason::VmFailure, None, held.queued.saturating_add(held.in_flight));
         self.queued.take_over(held.queued);
@@ -174,6 +179,7 @@ impl ExporterStats {
     }
 
     /// Another counted these as lost and they are not: they are started once more, and stand in the sums again.
+    #[inline]
     pub(super) fn add_revived(&mut self, held: &Held) {
         self.started.add(held.queued.saturating_add(held.in_flight));
         self.queued.tell_again(held.queued);
@@ -182,6 +188,7 @@ impl ExporterStats {
     }
 
     /// What the host was last told of the levels.
+    #[inline]
     pub(super) fn levels(&self) -> Held {
         Held {
             exporter: self.exporter.clone(),
@@ -193,6 +200,7 @@ impl ExporterStats {
     }
 
     /// Tells the host all that is new. How many series it refused.
+    #[inline]
     pub(super) fn flush(&mut self, host: &mut impl StatsHost) -> usize {
         // Who reads between two of these sees requests before what became of their items, and items before their end:
         // books in which nothing is open yet are complete.

@@ -42,6 +42,7 @@ impl Default for Telling {
 impl Telling {
     /// The line for the log, if `state` is news at `now` (ns) and a line may be written: `words` of our own, and what
     /// the backend has said.
+    #[inline]
     pub(super) fn tell(&mut self, state: State, words: String, quoted: String, now: u64) -> Option<LogDraft> {
         if state == self.told {
             return None;

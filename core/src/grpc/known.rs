@@ -36,6 +36,7 @@ pub enum KnownMethods {
 impl KnownMethods {
     /// From the configuration's list, where it has one: `package.Service/Method`, or `package.Service/*` for all methods
     /// of a service.
+    #[inline]
     pub fn new(listed: Option<&[String]>) -> Self {
         match listed {
             Some(names) => Self::Listed(MethodList::new(names)),
@@ -62,6 +63,7 @@ pub struct MethodList {
 }
 
 impl MethodList {
+    #[inline]
     fn new(names: &[String]) -> Self {
         let mut list = Self { methods: BTreeSet::new(), services: BTreeSet::new() };
         for name in names {

@@ -33,6 +33,7 @@ fn seconds(nanoseconds: u64) -> f64 {
 }
 
 impl SpanShape {
+    #[inline]
     pub(super) fn new(kind: SpanKind, instrumentation: &InstrumentationConfig) -> Self {
         let config = match kind {
             SpanKind::Server => &instrumentation.http_server,

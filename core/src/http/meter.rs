@@ -61,6 +61,7 @@ const GRPC: Masked<'static> = Masked::literal("grpc");
 
 impl HttpMeter {
     /// From checked configuration, and the resource's `service.name`.
+    #[inline]
     pub fn new(config: &Config, service: &str, masker: Rc<Masker>) -> Self {
         let meshspan = &config.meshspan;
         Self {

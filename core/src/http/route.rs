@@ -31,6 +31,7 @@ const MAX_SEGMENTS: u32 = 64;
 
 impl RouteTable {
     /// From checked templates.
+    #[inline]
     pub fn new(templates: &[String]) -> Self {
         let mut table = Self::default();
         for template in templates {

@@ -36,6 +36,7 @@ const DATABASE: Masked<'static> = Masked::literal("database");
 
 impl ServiceGraph {
     /// `own`: the resource's `service.name`.
+    #[inline]
     pub(super) fn new(config: &ServiceGraphConfig, own: &str) -> Self {
         Self { config: config.clone(), own: own.to_owned() }
     }

@@ -108,6 +108,7 @@ const TRACE_STATE_KEY: &str = "trace_state";
 
 impl HttpTracer {
     /// From checked configuration, and the attributes of the resource that the spans will have.
+    #[inline]
     pub fn new(config: &Config, tracer: &TracerConfig, resource: &[Attribute], masker: Rc<Masker>) -> Self {
         let instrumentation = &config.instrumentation;
         let sampler = Sampler::new(&tracer.sampler, resource);

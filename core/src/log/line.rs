@@ -3,6 +3,7 @@
 use super::attributes::{Value, read_attributes};
 use super::record::LogRecord;
 use crate::config::LogLevel;
+use crate::config::json::Number;
 
 /// A line for the host's log, about a stream. It is written as it stands, without the filter's name before it, so that
 /// what follows the host's own prefix is JSON.
@@ -71,7 +72,7 @@ fn put_value(json: &mut String, value: &Value<'_>) {
         }
         Value::Bool(truth) => json.push_str(if *truth { "true" } else { "false" }),
         Value::Int(number) => json.push_str(&number.to_string()),
-        Value::Double(number) if number.is_finite() => json.push_str(&number.to_string()),
+        Value::Double(number) if number.is_finite() => json.push_str(&Number::from(*number).to_string()),
         Value::Double(_) => json.push_str("null"),
     }
 }

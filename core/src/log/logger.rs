@@ -12,6 +12,7 @@ pub struct Logger {
 
 impl Logger {
     /// From checked configuration; `None` when nothing is logged.
+    #[inline]
     pub fn new(config: &Config) -> Option<Self> {
         let logs = config.meshspan.logs.unwrap_or_default();
         let is_written = config.logger.is_some() || logs.json_lines_per_second.is_some();
@@ -44,6 +45,7 @@ pub struct Room {
 }
 
 impl Room {
+    #[inline]
     fn new(logs: &LogsConfig) -> Self {
         Self { most: u64::from(logs.max_pending_bytes), held: 0 }
     }
@@ -75,6 +77,7 @@ pub struct LineAllowance {
 
 impl LineAllowance {
     /// From checked configuration.
+    #[inline]
     pub const fn new(a_second: u32) -> Self {
         Self { a_second, second: 0, left: a_second }
     }

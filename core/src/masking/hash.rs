@@ -12,6 +12,7 @@ pub(super) struct Hasher(Hmac<Sha256>);
 
 impl Hasher {
     /// `None` never comes: HMAC takes keys of every length.
+    #[inline]
     pub(super) fn new(key: &[u8]) -> Option<Self> {
         Hmac::new_from_slice(key).ok().map(Self)
     }

@@ -42,6 +42,7 @@ pub struct Masker {
 
 impl Masker {
     /// From checked configuration.
+    #[inline]
     pub fn new(config: &MaskingConfig, instrumentation: &InstrumentationConfig) -> Self {
         let mut masker = Self {
             reports: config.mode == MaskingMode::Report,

@@ -52,6 +52,7 @@ impl Encoder {
     }
 
     /// Appends a series' data point, and hands over what was gathered when it would become too much.
+    #[inline]
     pub(super) fn put(
         &mut self,
         head: &Head<'_>,
@@ -71,6 +72,7 @@ impl Encoder {
     }
 
     /// Hands over what is left.
+    #[inline]
     pub(super) fn finish(&mut self, head: &Head<'_>, sink: &mut impl FnMut(EncodedMetric<'_>)) {
         if self.count == 0 {
             return;
@@ -104,6 +106,7 @@ impl Encoder {
 
 /// Appends the fields of a `NumberDataPoint`, a `HistogramDataPoint` or an `ExponentialHistogramDataPoint`, which all
 /// have their times in the fields 2 and 3.
+#[inline]
 fn put_point(
     point: &mut Vec<u8>,
     aggregation: &Aggregation,
@@ -141,6 +144,7 @@ fn put_point(
     }
 }
 
+#[inline]
 fn put_histogram(point: &mut Vec<u8>, histogram: &Histogram, boundaries: &[f64], record_min_max: bool) {
     put_fixed64(point, 4, histogram.summary.count);
     put_double(point, 5, histogram.summary.sum);
@@ -151,6 +155,7 @@ fn put_histogram(point: &mut Vec<u8>, histogram: &Histogram, boundaries: &[f64],
     }
 }
 
+#[inline]
 fn put_exponential(point: &mut Vec<u8>, histogram: &ExponentialHistogram, record_min_max: bool) {
     put_fixed64(point, 4, histogram.summary.count);
     put_double(point, 5, histogram.summary.sum);
@@ -175,6 +180,7 @@ fn put_exponential(point: &mut Vec<u8>, histogram: &ExponentialHistogram, record
 }
 
 /// Without a value there are none.
+#[inline]
 fn put_min_max(point: &mut Vec<u8>, fields: [u32; 2], summary: Summary) {
     if summary.count > 0 {
         let [min, max] = fields;
@@ -183,6 +189,7 @@ fn put_min_max(point: &mut Vec<u8>, fields: [u32; 2], summary: Summary) {
     }
 }
 
+#[inline]
 fn put_exemplar(message: &mut Vec<u8>, kept: &Kept) {
     put_fixed64(message, 2, kept.exemplar.time);
     put_number(message, 3, kept.value);
@@ -191,6 +198,7 @@ fn put_exemplar(message: &mut Vec<u8>, kept: &Kept) {
     put_attributes(message, 7, &kept.filtered);
 }
 
+#[inline]
 fn put_attributes(message: &mut Vec<u8>, field: u32, attributes: &OwnedAttributes) {
     for (key, value) in attributes.iter() {
         let value = match value {
@@ -203,6 +211,7 @@ fn put_attributes(message: &mut Vec<u8>, field: u32, attributes: &OwnedAttribute
 }
 
 /// `as_double` has the number `double_field`, and `as_int` is 6 wherever it stands.
+#[inline]
 fn put_number(message: &mut Vec<u8>, double_field: u32, number: Number) {
     match number {
         Number::Int(number) => put_fixed64(message, 6, number.cast_unsigned()),
@@ -215,6 +224,7 @@ fn put_double(message: &mut Vec<u8>, field: u32, number: f64) {
 }
 
 /// A packed list of 64-bit numbers.
+#[inline]
 fn put_packed(message: &mut Vec<u8>, field: u32, numbers: impl ExactSizeIterator<Item = u64>) {
     if numbers.len() > 0 {
         put_delimited_head(message, field, numbers.len().saturating_mul(8));

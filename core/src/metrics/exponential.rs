@@ -25,6 +25,7 @@ pub(super) struct ExponentialHistogram {
 
 impl ExponentialHistogram {
     /// Without values.
+    #[inline]
     pub(super) fn new(max_scale: i32) -> Self {
         Self { summary: Summary::default(), scale: max_scale, zero_count: 0, offset: 0, buckets: Vec::new() }
     }

@@ -36,6 +36,7 @@ impl Summary {
 
 impl Histogram {
     /// Without values.
+    #[inline]
     pub(super) fn new(boundaries: &[f64]) -> Self {
         let buckets = boundaries.len().saturating_add(1);
         Self { summary: Summary::default(), buckets: vec![0; buckets].into() }

@@ -50,6 +50,7 @@ impl MeterProvider {
     /// From checked configuration, with the exporters. `envelope` is what stands around the metrics of each request: of a
     /// resource that no other worker's metrics have. `names` are the exporters', in the order of the readers. `seed` is
     /// random.
+    #[inline]
     pub fn new(
         config: &MeterConfig,
         limits: LimitsConfig,
@@ -77,6 +78,7 @@ impl MeterProvider {
 
     /// Hands the exporters what is due at `now` (ns since the Unix epoch). For each time that they are polled, before
     /// that; with the first, measuring begins.
+    #[inline]
     pub fn collect(&mut self, now: u64, exporters: &mut [BatchProcessor]) {
         self.store.begin(now);
         for (place, (reader, exporter)) in self.readers.iter_mut().zip(exporters).enumerate() {
@@ -85,6 +87,7 @@ impl MeterProvider {
     }
 
     /// The plugin is about to go: the next call collects once more, due or not.
+    #[inline]
     pub fn flush(&mut self) {
         for reader in &mut self.readers {
             if reader.flush == Flush::No {
@@ -99,6 +102,7 @@ impl MeterProvider {
     }
 }
 
+#[inline]
 fn exporter(
     reader: &MetricReaderConfig,
     limits: LimitsConfig,
@@ -119,6 +123,7 @@ fn exporter(
 }
 
 impl PeriodicReader {
+    #[inline]
     fn collect(&mut self, place: usize, now: u64, store: &mut MetricStore, exporter: &mut BatchProcessor) {
         let next = now.saturating_add(self.interval_ns);
         // A clock that was set back delays a collection by one interval at most.

@@ -57,6 +57,7 @@ pub struct Flushed {
 
 impl RequestStats {
     /// Without series. `service`: the resource's `service.name`.
+    #[inline]
     pub fn new(config: &PrometheusConfig, service: String) -> Self {
         let cap = usize::try_from(config.max_series).unwrap_or(usize::MAX);
         let family = |instrument: &Instrument| {

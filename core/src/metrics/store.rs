@@ -33,6 +33,7 @@ pub struct EncodedMetric<'a> {
 
 impl MetricStore {
     /// From checked configuration. `seed` is random: it chooses among exemplars.
+    #[inline]
     pub fn new(config: &MeterConfig, seed: u64) -> Self {
         let readers = config.readers.iter().map(|reader| {
             let streams = |instrument: &Instrument| Stream::of(*instrument, reader, &config.views);
@@ -101,6 +102,7 @@ impl MetricStore {
 
     /// Hands what the reader with this index has to tell at `now` to `sink`, in pieces of about `most_bytes` and at
     /// most `most_points` each. What is told as a difference begins anew with it.
+    #[inline]
     pub fn collect(
         &mut self,
         reader: usize,

@@ -62,6 +62,7 @@ pub(super) struct Stream {
 impl Stream {
     /// What a reader's configuration makes of an instrument: a stream for each view that selects it, or the default
     /// one (Metrics SDK, "Measurement processing").
+    #[inline]
     pub(super) fn of(instrument: Instrument, reader: &MetricReaderConfig, views: &[ViewConfig]) -> Vec<Self> {
         let mut selecting = views.iter().filter(|view| view.instruments.contains(&instrument)).peekable();
         if selecting.peek().is_none() {
@@ -70,6 +71,7 @@ impl Stream {
         selecting.filter_map(|view| Self::new(instrument, reader, Some(view))).collect()
     }
 
+    #[inline]
     fn new(instrument: Instrument, reader: &MetricReaderConfig, view: Option<&ViewConfig>) -> Option<Self> {
         let definition = instrument.definition();
         let configured = view.map_or(&AggregationConfig::Default, |view| &view.aggregation);
@@ -135,6 +137,7 @@ impl Stream {
     }
 
     /// Encodes what there is to tell at `now`.
+    #[inline]
     pub(super) fn collect(&mut self, now: u64, encoder: &mut Encoder, sink: &mut impl FnMut(EncodedMetric<'_>)) {
         let definition = self.instrument.definition();
         // A clock that was set back must not make a point end before it begins.
@@ -171,6 +174,7 @@ impl Stream {
 }
 
 impl Aggregation {
+    #[inline]
     fn exponential(max_size: u32, max_scale: i32, record_min_max: bool) -> Self {
         Self::Exponential { max_size: usize::try_from(max_size).unwrap_or(usize::MAX), max_scale, record_min_max }
     }
@@ -181,6 +185,7 @@ const EXPONENTIAL_EXEMPLARS: usize = 20;
 
 impl Series {
     /// Without measurements. `value` says whether they are integers.
+    #[inline]
     fn new(aggregation: &Aggregation, value: Number) -> Self {
         let data = match (aggregation, value) {
             (Aggregation::Sum, Number::Int(_)) => Data::Sum(Number::Int(0)),

@@ -70,6 +70,7 @@ pub struct Propagators {
 
 impl Propagators {
     /// The propagators that `kinds` lists; one listed twice counts once.
+    #[inline]
     pub fn new(kinds: &[PropagatorKind]) -> Self {
         let mut propagators = Self::default();
         for kind in kinds {

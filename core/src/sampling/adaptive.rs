@@ -47,6 +47,7 @@ struct Share {
 
 impl Adaptive {
     /// From checked configuration. Samplers with the same `key` share what they know.
+    #[inline]
     pub(super) fn new(config: &AdaptiveConfig, key: String) -> Self {
         let most = config.max_traces_per_second;
         Self {
@@ -107,6 +108,7 @@ impl Adaptive {
 }
 
 impl Share {
+    #[inline]
     fn new(key: String, state: State) -> Self {
         Self { key, counted: Counted::default(), due: 0, threshold: Threshold::from_probability(state.ratio()), state }
     }

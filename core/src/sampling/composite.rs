@@ -37,6 +37,7 @@ pub(super) struct Intent {
 
 impl Composable {
     /// From checked configuration.
+    #[inline]
     pub(super) fn new(config: &ComposableConfig, resource: &[Attribute], reasons: &mut Reasons) -> Self {
         match config {
             ComposableConfig::AlwaysOn => Self::Fixed(Some(Threshold::ALWAYS), reasons.here(SamplerKind::AlwaysOn)),

@@ -87,6 +87,7 @@ impl Doubts {
 
     /// The next one that neither this worker nor another has told. The workers of a proxy tell each once for the proxy's
     /// life, whatever the number of configurations.
+    #[inline]
     pub fn next_untold(&mut self, shared: &mut dyn SharedData) -> Option<Doubt> {
         let waiting = self.raised.into_iter().zip(&mut self.told).zip(Doubt::ALL);
         waiting.filter(|((raised, told), _)| *raised && !**told).find_map(|((_, told), doubt)| {

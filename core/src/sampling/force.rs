@@ -1,6 +1,7 @@
 //! Requests that ask to be recorded: honoured where the peer is trusted, within a rate that the workers share.
 
 use super::rate_limiter::RateLimiter;
+use crate::config::json::Number;
 use crate::config::{ForceConfig, ForceKind, Wildcard};
 use crate::shared_data::SharedData;
 
@@ -28,13 +29,14 @@ pub struct Force {
 
 impl Force {
     /// From checked configuration.
+    #[inline]
     pub fn new(config: &ForceConfig) -> Self {
         let (rate, burst) = (config.budget.spans_per_second, config.budget.burst);
         Self {
             kinds: config.by.clone(),
             internal: config.internal,
             identities: config.identities.iter().map(|identity| Wildcard::new(identity)).collect(),
-            budget: RateLimiter::new(format!("meshspan.force.{rate}.{burst}"), rate, f64::from(burst)),
+            budget: RateLimiter::new(format!("meshspan.force.{}.{burst}", Number::from(rate)), rate, f64::from(burst)),
         }
     }
 

@@ -70,6 +70,7 @@ enum Told {
 
 impl RemoteSampler {
     /// From checked configuration, for a service.
+    #[inline]
     pub(super) fn new(config: &JaegerRemoteConfig, service: &str) -> Self {
         let endpoint = &config.endpoint;
         let mark = if endpoint.path.contains('?') { '&' } else { '?' };
@@ -101,6 +102,7 @@ impl RemoteSampler {
     }
 
     /// What is to be sent at `now` (ns since the Unix epoch), if anything. To be called at each tick.
+    #[inline]
     pub fn poll(&mut self, now: u64, shared: &mut dyn SharedData) -> Option<SamplingRequest> {
         if now < self.due {
             return None;
@@ -138,6 +140,7 @@ impl RemoteSampler {
     ///
     /// # Errors
     /// Why it changes nothing.
+    #[inline]
     pub fn handle_response(
         &mut self,
         answer: Option<(u16, &[u8])>,
@@ -172,6 +175,7 @@ impl RemoteSampler {
         self.told.is_some()
     }
 
+    #[inline]
     fn adopt(&mut self, strategy: Strategy, at: u64) {
         self.answered = at;
         // The same strategy again keeps what it has used of its rates.
@@ -232,6 +236,7 @@ struct Shared {
 const LAYOUT: u8 = 1;
 
 impl Shared {
+    #[inline]
     fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![LAYOUT];
         bytes.extend_from_slice(&self.asked.to_le_bytes());
@@ -240,6 +245,7 @@ impl Shared {
         bytes
     }
 
+    #[inline]
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (asked, rest) = bytes.strip_prefix(&[LAYOUT])?.split_at_checked(8)?;
         let (answered, answer) = rest.split_at_checked(8)?;
@@ -252,6 +258,7 @@ impl Shared {
 }
 
 /// `text` as a value in a URL's query (RFC 3986 §2.1): all but unreserved characters encoded.
+#[inline]
 fn percent_encoded(text: &str) -> String {
     use core::fmt::Write as _;
     let mut encoded = String::with_capacity(text.len());

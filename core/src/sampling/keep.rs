@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use super::latency::Latency;
 use super::rate_limiter::RateLimiter;
 use crate::config::KeepConfig;
+use crate::config::json::Number;
 use crate::shared_data::SharedData;
 
 /// How many routes have a percentile of their own; those that come later share one.
@@ -88,11 +89,12 @@ pub struct Keeper {
 
 impl Keeper {
     /// From checked configuration.
+    #[inline]
     pub fn new(config: &KeepConfig) -> Self {
         let (rate, burst) = (config.budget.spans_per_second, config.budget.burst);
         Self {
             config: *config,
-            budget: RateLimiter::new(format!("meshspan.keep.{rate}.{burst}"), rate, f64::from(burst)),
+            budget: RateLimiter::new(format!("meshspan.keep.{}.{burst}", Number::from(rate)), rate, f64::from(burst)),
             routes: BTreeMap::new(),
             other: Latency::default(),
             over_budget: 0,

@@ -162,6 +162,7 @@ enum Node {
 
 impl Sampler {
     /// The sampler that a checked configuration asks for, in a proxy whose telemetry has this resource.
+    #[inline]
     pub fn new(config: &SamplerConfig, resource: &[Attribute]) -> Self {
         let mut reasons = Reasons::default();
         let root = Node::new(config, resource, &mut reasons);
@@ -239,6 +240,7 @@ impl Sampler {
 }
 
 impl Node {
+    #[inline]
     fn new(config: &SamplerConfig, resource: &[Attribute], reasons: &mut Reasons) -> Self {
         match config {
             SamplerConfig::AlwaysOn => Self::AlwaysOn(reasons.here(SamplerKind::AlwaysOn)),

@@ -54,6 +54,7 @@ fn key(sampler: &str, operation: &str) -> String {
 
 impl LowerBounds {
     /// None yet. `key` is what the sampler has in the shared data.
+    #[inline]
     pub(super) fn new(key: String) -> Self {
         Self { key, rate: 0.0, operations: BTreeMap::new(), turned_away: 0 }
     }
@@ -91,6 +92,7 @@ impl LowerBounds {
 
 impl Operations {
     /// From an answer. `key` is what the sampler has in the shared data.
+    #[inline]
     pub(super) fn new(strategy: &PerOperation, key_of_sampler: &str, lower_bounds: &mut LowerBounds) -> Self {
         lower_bounds.set_rate(strategy.lower_bound);
         let mut named = BTreeMap::new();

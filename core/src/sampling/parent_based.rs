@@ -18,6 +18,7 @@ pub(super) struct ParentBased {
 
 impl ParentBased {
     /// From checked configuration, which has the standard's defaults filled in.
+    #[inline]
     pub(super) fn new(config: &ParentBasedConfig, resource: &[Attribute], reasons: &mut Reasons) -> Self {
         let mut branch = |name: &str, config: &SamplerConfig| {
             reasons.branch(name.to_owned(), |reasons| Node::new(config, resource, reasons))

@@ -22,6 +22,7 @@ pub(super) struct TraceIdRatioBased {
 impl TraceIdRatioBased {
     /// `ratio` between 0 and 1; what lies outside is brought to the nearer end, and NaN samples nothing.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=2^63 before")]
+    #[inline]
     pub(super) fn new(ratio: f64) -> Self {
         let ratio = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 1.0) };
         Self { bound: (ratio * TWO_POW_63) as u64 }

@@ -3,6 +3,7 @@
 use super::adaptive::Adaptive;
 use super::jaeger_remote::RemoteSampler;
 use super::rate_limiter::RateLimiter;
+use crate::config::json::Number;
 use crate::config::{AdaptiveConfig, RateLimitingConfig};
 
 /// The kinds of samplers that decide. A closed set, so that counts by it are bounded.
@@ -118,7 +119,7 @@ impl Reasons {
         let RateLimitingConfig { spans_per_second, burst } = *config;
         // The same place in the same configuration, in whichever worker: the same rate.
         let path = self.path.join(".");
-        let key = format!("meshspan.rate_limiting.{path}.{spans_per_second}.{burst}");
+        let key = format!("meshspan.rate_limiting.{path}.{}.{burst}", Number::from(spans_per_second));
         self.limiters.push(RateLimiter::new(key, spans_per_second, f64::from(burst)));
         self.limiters.len().saturating_sub(1)
     }
@@ -140,7 +141,8 @@ impl Reasons {
     /// The number of the adaptive sampler that is being built.
     pub(super) fn adaptive(&mut self, config: &AdaptiveConfig) -> usize {
         // The same place in the same configuration, in whichever worker: the same aim.
-        let AdaptiveConfig { traces_per_second: aim, floor, ceiling, max_traces_per_second: most, .. } = config;
+        let AdaptiveConfig { traces_per_second, floor, ceiling, max_traces_per_second, .. } = *config;
+        let [aim, floor, ceiling, most] = [traces_per_second, floor, ceiling, max_traces_per_second].map(Number::from);
         let key = format!("meshspan.adaptive.{}.{aim}.{floor}.{ceiling}.{most}", self.path.join("."));
         self.adaptive.push(Adaptive::new(config, key));
         self.adaptive.len().saturating_sub(1)

@@ -8,6 +8,7 @@ use super::{Parent, SamplingInput};
 use crate::attribute::{Attribute, AttributeValue};
 use crate::config::StartAttribute;
 use crate::config::Wildcard;
+use crate::config::json::Number;
 use crate::config::{AttributePatternsConfig, AttributeValuesConfig, RuleConfig, SpanKindConfig, SpanParentConfig};
 use crate::span::SpanKind;
 
@@ -44,6 +45,7 @@ enum Condition {
 
 impl Rule {
     /// From checked configuration. What it asks of the resource is answered at once.
+    #[inline]
     pub(super) fn new(config: &RuleConfig, resource: &[Attribute], sampler: Composable) -> Self {
         let values = config.attribute_values.as_ref().map(Condition::values);
         let patterns = config.attribute_patterns.as_ref().map(Condition::patterns);
@@ -136,10 +138,12 @@ fn texts(value: &AttributeValue) -> Vec<String> {
         AttributeValue::String(text) => vec![text.clone()],
         AttributeValue::Bool(truth) => vec![truth.to_string()],
         AttributeValue::Int(number) => vec![number.to_string()],
-        AttributeValue::Double(number) => vec![number.to_string()],
+        AttributeValue::Double(number) => vec![Number::from(*number).to_string()],
         AttributeValue::StringArray(texts) => texts.clone(),
         AttributeValue::BoolArray(truths) => all(truths),
         AttributeValue::IntArray(numbers) => all(numbers),
-        AttributeValue::DoubleArray(numbers) => all(numbers),
+        AttributeValue::DoubleArray(numbers) => {
+            numbers.iter().map(|number| Number::from(*number).to_string()).collect()
+        }
     }
 }

@@ -62,15 +62,16 @@ impl Strategy {
     ///
     /// # Errors
     /// What is wrong with it; the first that is.
+    #[inline]
     pub fn parse(text: &[u8]) -> Result<Self, StrategyError> {
         let document = json::parse(text).map_err(|_| StrategyError::NoJson)?;
         let Value::Object(_) = document.value else { return Err(StrategyError::NoJson) };
-        if let Some(operations) = member(&document, "operationSampling") {
+        if let Some(operations) = document.member("operationSampling") {
             return per_operation(operations).map(Self::PerOperation);
         }
-        let probabilistic = member(&document, "probabilisticSampling");
-        let limiting = member(&document, "rateLimitingSampling");
-        let is_limiting = match member(&document, "strategyType").map(|kind| &kind.value) {
+        let probabilistic = document.member("probabilisticSampling");
+        let limiting = document.member("rateLimitingSampling");
+        let is_limiting = match document.member("strategyType").map(|kind| &kind.value) {
             Some(Value::String(name)) if name == "PROBABILISTIC" => false,
             Some(Value::String(name)) if name == "RATE_LIMITING" => true,
             Some(Value::Number(number)) => match number.as_integer() {
@@ -92,17 +93,18 @@ impl Strategy {
     }
 }
 
+#[inline]
 fn per_operation(node: &Node) -> Result<PerOperation, StrategyError> {
     let mut operations = BTreeMap::new();
-    match member(node, "perOperationStrategies").map(|list| &list.value) {
+    match node.member("perOperationStrategies").map(|list| &list.value) {
         None => {}
         Some(Value::List(list)) if list.len() > MOST_OPERATIONS => return Err(StrategyError::TooManyOperations),
         Some(Value::List(list)) => {
             for strategy in list {
-                let Some(Value::String(operation)) = member(strategy, "operation").map(|name| &name.value) else {
+                let Some(Value::String(operation)) = strategy.member("operation").map(|name| &name.value) else {
                     return Err(StrategyError::BadField("operation"));
                 };
-                let share = member(strategy, "probabilisticSampling").ok_or(StrategyError::NoStrategy)?;
+                let share = strategy.member("probabilisticSampling").ok_or(StrategyError::NoStrategy)?;
                 operations.insert(operation.clone(), number(share, "samplingRate", 1.0)?);
             }
         }
@@ -115,19 +117,13 @@ fn per_operation(node: &Node) -> Result<PerOperation, StrategyError> {
     })
 }
 
-/// The member of an object, unless it is null.
-fn member<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
-    let Value::Object(members) = &node.value else { return None };
-    let (_, member) = members.iter().find(|(key, _)| key == name)?;
-    (!matches!(member.value, Value::Null)).then_some(member)
-}
-
 /// The number under `name`, from 0 to `most`; 0 where it is left out.
+#[inline]
 fn number(node: &Node, name: &'static str, most: f64) -> Result<f64, StrategyError> {
     if !matches!(node.value, Value::Object(_)) {
         return Err(StrategyError::BadField(name));
     }
-    let number = match member(node, name).map(|number| &number.value) {
+    let number = match node.member(name).map(|number| &number.value) {
         None => 0.0,
         Some(Value::Number(number)) => number.as_double(),
         Some(_) => return Err(StrategyError::BadField(name)),

@@ -14,6 +14,7 @@ pub struct IdGenerator(Xoshiro256PlusPlus);
 
 impl IdGenerator {
     /// From 32 random bytes.
+    #[inline]
     pub fn from_seed(seed: [u8; 32]) -> Self {
         Self(Xoshiro256PlusPlus::from_seed(seed))
     }

@@ -9,14 +9,14 @@ use meshspan_core::header::HeaderLine;
 use meshspan_core::http::{OutcomeNeeds, Peer, ResponseFlags, StreamEnd, TrafficDirection};
 use meshspan_core::resource::NodeFacts;
 
-use crate::host::{self, HostError, MapType};
+use crate::calls::{self, HostError, MapType};
 
 /// Reads properties and counts the ones that fail.
 pub(crate) struct Properties<'a>(pub(crate) &'a mut Counters);
 
 impl Properties<'_> {
     fn bytes(&mut self, path: &[u8]) -> Vec<u8> {
-        if let Ok(value) = host::property(path) {
+        if let Ok(value) = calls::property(path) {
             return value.unwrap_or_default();
         }
         self.0.increment(Counter::HostCallsFailed);
@@ -59,7 +59,7 @@ impl Properties<'_> {
 
 /// The listener's traffic direction. Known in a stream's callbacks only.
 pub(crate) fn direction() -> Result<TrafficDirection, HostError> {
-    let value = host::property(b"xds\0listener_direction")?;
+    let value = calls::property(b"xds\0listener_direction")?;
     let number = value.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
     Ok(match number {
         Some(1) => TrafficDirection::Inbound,
@@ -70,14 +70,14 @@ pub(crate) fn direction() -> Result<TrafficDirection, HostError> {
 
 /// What the router measured, ms: it writes the header itself, unless it is configured not to. No attribute has this.
 fn upstream_service_time() -> Option<u64> {
-    let value = host::header(MapType::HttpResponseHeaders, "x-envoy-upstream-service-time").ok()??;
+    let value = calls::header(MapType::HttpResponseHeaders, "x-envoy-upstream-service-time").ok()??;
     core::str::from_utf8(&value).ok()?.parse().ok()
 }
 
 /// `grpc-status` of an answer without a body, and of the proxy's own answers. Not the property `response.grpc_status`:
 /// that one makes a status of any HTTP status as well, and UNKNOWN of a gRPC-Web answer, whose trailers are in its body.
 fn grpc_status() -> Option<GrpcStatus> {
-    host::header(MapType::HttpResponseHeaders, "grpc-status").ok()?.map(|value| GrpcStatus::parse(&value))
+    calls::header(MapType::HttpResponseHeaders, "grpc-status").ok()?.map(|value| GrpcStatus::parse(&value))
 }
 
 /// One attribute of a stream.
@@ -233,7 +233,7 @@ impl EndFacts {
         facts.read(outcome_facts(needs), counters);
         // The stream's own times make the clock needless.
         if facts.number(Fact::Start).is_none() || facts.number(Fact::Duration).is_none() {
-            facts.now = host::now().unwrap_or(0);
+            facts.now = calls::now().unwrap_or(0);
         }
         if needs.grpc_status {
             facts.grpc_status = grpc_status();

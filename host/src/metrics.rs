@@ -3,7 +3,7 @@
 use meshspan_core::counter::{Counter, Counters, Series};
 use meshspan_core::stats::{StatChange, StatKind, StatsHost};
 
-use crate::host::{self, HostError, MetricType};
+use crate::calls::{self, HostError, MetricType};
 
 /// The host's ids of the series that have been counted so far.
 #[derive(Default)]
@@ -22,7 +22,7 @@ impl Metrics {
         let mut refused = Vec::new();
         for (series, by) in counters.take() {
             let by = i64::try_from(by).unwrap_or(i64::MAX);
-            if self.id(series).and_then(|id| host::increment_metric(id, by)).is_err() {
+            if self.id(series).and_then(|id| calls::increment_metric(id, by)).is_err() {
                 refused.push((series, by.unsigned_abs()));
             }
         }
@@ -39,7 +39,7 @@ impl Metrics {
         if let Some(Some(id)) = known {
             return Ok(*id);
         }
-        let id = host::define_metric(MetricType::Counter, &series.name())?;
+        let id = calls::define_metric(MetricType::Counter, &series.name())?;
         if let Some(slot) = known {
             *slot = Some(id);
         }
@@ -57,13 +57,13 @@ impl StatsHost for HostStats {
             StatKind::SummedGauge | StatKind::LastGauge => MetricType::Gauge,
             StatKind::Histogram => MetricType::Histogram,
         };
-        host::define_metric(kind, name).ok()
+        calls::define_metric(kind, name).ok()
     }
 
     fn tell(&mut self, id: u32, change: StatChange) -> bool {
         match change {
-            StatChange::Add(by) => host::increment_metric(id, by).is_ok(),
-            StatChange::Record(value) => host::record_metric(id, value).is_ok(),
+            StatChange::Add(by) => calls::increment_metric(id, by).is_ok(),
+            StatChange::Record(value) => calls::record_metric(id, value).is_ok(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use meshspan_core::shared_data::{SharedData, Stored};
 
-use crate::host;
+use crate::calls;
 
 /// A compare-and-swap number that no value has, for a key that has none yet. Envoy's host compares the numbers only where
 /// a value stands, so of several workers that put the first one, one succeeds (proxy-wasm-cpp-host, `SharedData::set`;
@@ -17,7 +17,7 @@ pub(crate) struct HostData;
 
 impl SharedData for HostData {
     fn get(&mut self, key: &str) -> Stored {
-        match host::shared_data(key) {
+        match calls::shared_data(key) {
             Ok(Some((value, version))) => Stored::Value(value, version),
             Ok(None) => Stored::Nothing,
             Err(_) => Stored::Unavailable,
@@ -25,10 +25,10 @@ impl SharedData for HostData {
     }
 
     fn set(&mut self, key: &str, value: &[u8], seen: Option<u32>) -> bool {
-        if host::set_shared_data(key, value, seen.unwrap_or(NEVER)).is_ok() {
+        if calls::set_shared_data(key, value, seen.unwrap_or(NEVER)).is_ok() {
             return true;
         }
         // A host may compare the number with nothing, too. It leaves no way but to overwrite.
-        seen.is_none() && matches!(self.get(key), Stored::Nothing) && host::set_shared_data(key, value, ANY).is_ok()
+        seen.is_none() && matches!(self.get(key), Stored::Nothing) && calls::set_shared_data(key, value, ANY).is_ok()
     }
 }
