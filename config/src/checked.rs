@@ -1,6 +1,6 @@
 //! What a configuration says once it has been checked. Every value here is in range.
 
-use std::collections::BTreeMap;
+use crate::SortedMap;
 
 use crate::adaptive::AdaptiveConfig;
 use crate::attribute::Attribute;
@@ -16,7 +16,7 @@ use crate::rate_limiting::RateLimitingConfig;
 use crate::response::ResponseConfig;
 
 /// `HOST:PORT` to the name of an Envoy cluster.
-pub type Clusters = BTreeMap<String, String>;
+pub type Clusters = SortedMap<String, String>;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::{Clusters, Endpoint};
+use crate::{Clusters, Endpoint, short};
 
 /// Hosts that end so are Kubernetes services, whose clusters Istio names.
 const SERVICE_SUFFIXES: &[&str] = &[".svc", ".svc.cluster.local"];
@@ -62,7 +62,7 @@ pub(crate) fn check_host_and_port(text: &str) -> Result<(), &'static str> {
 }
 
 fn split_scheme(url: &str, channel: Channel) -> Result<(Option<&'static str>, &str), &'static str> {
-    match url.split_once("://") {
+    match short::split_once(url, "://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Ok((Some("http"), rest)),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => Ok((Some("https"), rest)),
         None if channel != Channel::Http => Ok((None, url)),
@@ -213,7 +213,8 @@ mod tests {
     fn an_endpoint_is_a_cluster() {
         let clusters: Clusters = [("mapped:4317", "other"), ("mapped.ns.svc:80", "mapped"), ("[::1]:4317", "loop")]
             .map(|(address, cluster)| (address.to_owned(), cluster.to_owned()))
-            .into();
+            .into_iter()
+            .collect();
         let cases = [
             ("http://mapped:4317", "other", "the map goes first"),
             ("http://mapped:4318", "mapped", "the map's port is another"),

@@ -66,7 +66,9 @@ mod resource;
 mod response;
 mod sampler;
 pub mod semconv;
+pub mod short;
 pub mod signal;
+mod sorted_map;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -74,6 +76,7 @@ mod tracer;
 mod treatment;
 mod view;
 mod wildcard;
+pub mod wire;
 
 pub use adaptive::AdaptiveConfig;
 pub use checked::*;
@@ -99,6 +102,7 @@ pub use metrics::{MetricsConfig, PrometheusConfig, ServiceGraphConfig, UpstreamC
 pub use pattern::{MOST_PATTERN_BYTES, MOST_PATTERNS, Pattern};
 pub use rate_limiting::RateLimitingConfig;
 pub use response::ResponseConfig;
+pub use sorted_map::SortedMap;
 pub use token::is_token_byte;
 pub use treatment::{Action, KeptEnds, Treatment};
 pub use view::{AggregationConfig, AttributeKeysConfig, EXPONENTIAL_SCALE, EXPONENTIAL_SIZE, ViewConfig};
@@ -206,7 +210,7 @@ fn at_root(problem: Problem) -> ConfigErrors {
 fn syntax(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     // The parser repeats the place at the end of its message.
-    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
+    let message = short::split_once(&text, " at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
     Problem::Syntax { line: error.line(), column: error.column(), message }
 }
 

@@ -1,30 +1,28 @@
 //! Named values in order of first appearance, each name once.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use crate::SortedMap;
 
 /// A map that remembers in which order its names came.
 #[derive(Debug)]
 pub(crate) struct OrderedMap<V> {
     entries: Vec<(String, V)>,
-    positions: BTreeMap<String, usize>,
+    positions: SortedMap<String, usize>,
 }
 
 impl<V> OrderedMap<V> {
     pub(crate) fn new() -> Self {
-        Self { entries: Vec::new(), positions: BTreeMap::new() }
+        Self { entries: Vec::new(), positions: SortedMap::new() }
     }
 
     /// Sets `name` to `value`. A name that is there keeps its place and takes the new value.
     pub(crate) fn set(&mut self, name: String, value: V) {
-        let next = self.entries.len();
-        match self.positions.entry(name) {
-            Entry::Vacant(vacant) => {
-                self.entries.push((vacant.key().clone(), value));
-                vacant.insert(next);
+        match self.positions.get(&name) {
+            None => {
+                self.positions.insert(name.clone(), self.entries.len());
+                self.entries.push((name, value));
             }
-            Entry::Occupied(occupied) => {
-                if let Some(entry) = self.entries.get_mut(*occupied.get()) {
+            Some(at) => {
+                if let Some(entry) = self.entries.get_mut(*at) {
                     entry.1 = value;
                 }
             }

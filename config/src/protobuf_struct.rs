@@ -3,58 +3,105 @@
 //! A plugin's `configuration` is an `Any`. Envoy passes a `StringValue`'s text and, for every other message, the
 //! message's own bytes; so a `Struct`, which YAML writers like best, arrives encoded.
 
-use prost::Message;
-use prost_types::value::Kind;
-use prost_types::{Struct, Value};
+use crate::SortedMap;
+use crate::wire::{Field, next_field};
+
+/// How deep values may stand in each other: as deep as JSON's may.
+const MOST_LEVELS: u32 = 128;
 
 /// The JSON text of an encoded `Struct`, keys in alphabetical order (a `Struct` has no order of its own). `None` if
 /// the bytes are none.
 pub(crate) fn to_json(bytes: &[u8]) -> Option<Vec<u8>> {
-    let message = Struct::decode(bytes).ok()?;
     let mut json = Vec::new();
-    put_object(&message, &mut json)?;
+    put_object(bytes, MOST_LEVELS, &mut json)?;
     Some(json)
 }
 
-fn put_object(message: &Struct, json: &mut Vec<u8>) -> Option<()> {
+/// Of `google.protobuf.Struct`: `map<string, Value> fields = 1`. Of a key that stands twice the last counts, as in any map.
+fn put_object(mut message: &[u8], levels: u32, json: &mut Vec<u8>) -> Option<()> {
+    let mut fields = SortedMap::new();
+    while !message.is_empty() {
+        match next_field(&mut message)? {
+            (1, Field::Delimited(entry)) => {
+                let (key, value) = entry_of(entry)?;
+                fields.insert(key, value);
+            }
+            (1, Field::Number(_)) => return None,
+            _ => {}
+        }
+    }
     let mut before = b'{';
-    for (key, field) in &message.fields {
+    for (key, value) in fields.iter() {
         json.push(before);
         put_text(key, json)?;
         json.push(b':');
-        put_value(field, json)?;
+        put_value(value, levels.checked_sub(1)?, json)?;
         before = b',';
     }
-    if message.fields.is_empty() {
+    if fields.is_empty() {
         json.push(before);
     }
     json.push(b'}');
     Some(())
 }
 
-fn put_list(items: &[Value], json: &mut Vec<u8>) -> Option<()> {
-    json.push(b'[');
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            json.push(b',');
+/// A map's entry: `key = 1`, `value = 2`, each empty where it is left out.
+fn entry_of(mut entry: &[u8]) -> Option<(&str, &[u8])> {
+    let (mut key, mut value) = ("", &[][..]);
+    while !entry.is_empty() {
+        match next_field(&mut entry)? {
+            (1, Field::Delimited(bytes)) => key = core::str::from_utf8(bytes).ok()?,
+            (2, Field::Delimited(bytes)) => value = bytes,
+            (1 | 2, Field::Number(_)) => return None,
+            _ => {}
         }
-        put_value(item, json)?;
+    }
+    Some((key, value))
+}
+
+/// Of `google.protobuf.ListValue`: `repeated Value values = 1`.
+fn put_list(mut message: &[u8], levels: u32, json: &mut Vec<u8>) -> Option<()> {
+    let mut before = b'[';
+    while !message.is_empty() {
+        match next_field(&mut message)? {
+            (1, Field::Delimited(value)) => {
+                json.push(before);
+                put_value(value, levels.checked_sub(1)?, json)?;
+                before = b',';
+            }
+            (1, Field::Number(_)) => return None,
+            _ => {}
+        }
+    }
+    if before == b'[' {
+        json.push(before);
     }
     json.push(b']');
     Some(())
 }
 
-/// `None` for a value of no kind: no `Struct` that an encoder wrote has one, but text that happens to decode does.
-fn put_value(message: &Value, json: &mut Vec<u8>) -> Option<()> {
-    match message.kind.as_ref()? {
-        Kind::NullValue(_) => json.extend_from_slice(b"null"),
-        Kind::NumberValue(number) if number.is_finite() => serde_json::to_writer(json, number).ok()?,
-        // JSON has no NaN and no infinity, and neither has any key of the configuration.
-        Kind::NumberValue(_) => return None,
-        Kind::StringValue(text) => put_text(text, json)?,
-        Kind::BoolValue(truth) => json.extend_from_slice(if *truth { b"true" } else { b"false" }),
-        Kind::StructValue(fields) => put_object(fields, json)?,
-        Kind::ListValue(list) => put_list(&list.values, json)?,
+/// Of `google.protobuf.Value`, one of six fields; the last one counts. `None` for a value of no kind: no `Struct` that an
+/// encoder wrote has one, but text that happens to decode does.
+fn put_value(mut message: &[u8], levels: u32, json: &mut Vec<u8>) -> Option<()> {
+    let mut kind = None;
+    while !message.is_empty() {
+        let (number, value) = next_field(&mut message)?;
+        if (1..=6).contains(&number) {
+            kind = Some((number, value));
+        }
+    }
+    match kind? {
+        (1, Field::Number(_)) => json.extend_from_slice(b"null"),
+        (2, Field::Number(bits)) => {
+            // JSON has no NaN and no infinity, and neither has any key of the configuration.
+            let number = Some(f64::from_bits(bits)).filter(|number| number.is_finite())?;
+            serde_json::to_writer(json, &number).ok()?;
+        }
+        (3, Field::Delimited(text)) => put_text(core::str::from_utf8(text).ok()?, json)?,
+        (4, Field::Number(truth)) => json.extend_from_slice(if truth != 0 { b"true" } else { b"false" }),
+        (5, Field::Delimited(message)) => put_object(message, levels, json)?,
+        (6, Field::Delimited(message)) => put_list(message, levels, json)?,
+        _ => return None,
     }
     Some(())
 }
@@ -67,6 +114,10 @@ fn put_text(text: &str, json: &mut Vec<u8>) -> Option<()> {
 mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use prost::Message;
+    use prost_types::value::Kind;
+    use prost_types::{Struct, Value};
 
     use super::*;
     use crate::Config;
@@ -115,6 +166,23 @@ mod tests {
             message.fields.insert("f".to_owned(), Value { kind: wrong });
             assert_eq!(to_json(&message.encode_to_vec()), None, "{why}");
         }
+    }
+
+    #[test]
+    fn what_stands_too_deep_is_refused_and_not_followed() {
+        let nested = |levels: u32| {
+            let list = (0..levels).fold(Json::Bool(true), |inner, _| Json::Array(vec![inner]));
+            to_json(&Struct { fields: [("a".to_owned(), encoded(list))].into() }.encode_to_vec())
+        };
+        assert!(nested(100).is_some());
+        assert_eq!(nested(MOST_LEVELS), None);
+    }
+
+    #[test]
+    fn of_a_key_that_stands_twice_the_last_counts() {
+        let one =
+            |truth: bool| Struct { fields: [("a".to_owned(), encoded(Json::Bool(truth)))].into() }.encode_to_vec();
+        assert_eq!(to_json(&[one(true), one(false)].concat()).unwrap(), br#"{"a":false}"#);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! Sources: opentelemetry-proto, collector/{trace,logs,metrics}/v1; OTLP specification, "OTLP/HTTP Request".
 
 /// What is exported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Signal {
     /// Spans.
+    #[default]
     Traces = 0,
     /// Log records.
     Logs = 1,
@@ -15,6 +15,18 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// Its number in what machines tell each other.
+    #[inline]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The signal with a [number](Self::number).
+    #[inline]
+    pub fn from_number(number: u64) -> Option<Self> {
+        [Self::Traces, Self::Logs, Self::Metrics].into_iter().find(|signal| u64::from(signal.number()) == number)
+    }
+
     /// The label's value, and the last segment of OTLP/HTTP's path.
     pub const fn as_str(self) -> &'static str {
         match self {

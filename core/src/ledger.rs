@@ -6,39 +6,31 @@
 //! note that has run out is settled by whichever plugin finds it first: its items (spans, log records, data points) are
 //! counted as dropped, and its levels taken back.
 
-use prost::Message;
-
+use crate::protobuf::{Field, delimited, next_field, number, put_bytes, put_fixed64, put_uint};
 use crate::shared_data::{SharedData, Stored};
 use crate::signal::Signal;
 
 /// What one exporter holds.
-#[derive(Clone, PartialEq, Eq, Message)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// The exporter's name in statistics.
-    #[prost(string, tag = "1")]
     pub exporter: String,
     /// Items that wait.
-    #[prost(uint64, tag = "2")]
     pub queued: u64,
     /// Items that are on their way.
-    #[prost(uint64, tag = "3")]
     pub in_flight: u64,
     /// Bytes of the items that wait.
-    #[prost(uint64, tag = "4")]
     pub queue_bytes: u64,
     /// Which signal's exporter it is: those of different signals may have the same name.
-    #[prost(enumeration = "Signal", tag = "5")]
-    pub signal: i32,
+    pub signal: Signal,
 }
 
 /// The level of a series that this machine has told the host: its part of the sum that the host shows.
-#[derive(Clone, PartialEq, Eq, Message)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Level {
     /// The series' name, as the host has it.
-    #[prost(string, tag = "1")]
     pub series: String,
     /// Above 0.
-    #[prost(uint64, tag = "2")]
     pub told: u64,
 }
 
@@ -51,19 +43,75 @@ pub struct Holdings {
     pub levels: Vec<Level>,
 }
 
-/// A note, as it is shared.
-#[derive(Clone, PartialEq, Eq, Message)]
+/// A note, as it is shared: in protobuf's wire format, with the fields' numbers below. Machines of other versions of this
+/// module read it, so a number never gets another meaning, and what is not known is passed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Note {
-    /// A random number of the plugin that wrote it.
-    #[prost(fixed64, tag = "1")]
+    /// 1, fixed64. A random number of the plugin that wrote it.
     owner: u64,
-    /// ns since the Unix epoch.
-    #[prost(fixed64, tag = "2")]
+    /// 2, fixed64. ns since the Unix epoch.
     good_until: u64,
-    #[prost(message, repeated, tag = "3")]
+    /// 3, of each: 1 exporter, 2 queued, 3 in flight, 4 bytes in the queue, 5 signal.
     held: Vec<Held>,
-    #[prost(message, repeated, tag = "4")]
+    /// 4, of each: 1 series, 2 what was told.
     levels: Vec<Level>,
+}
+
+impl Note {
+    #[inline]
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_fixed64(&mut bytes, 1, self.owner);
+        put_fixed64(&mut bytes, 2, self.good_until);
+        let mut part = Vec::new();
+        for held in &self.held {
+            part.clear();
+            put_bytes(&mut part, 1, held.exporter.as_bytes());
+            let signal = u64::from(held.signal.number());
+            for (field, number) in [(2, held.queued), (3, held.in_flight), (4, held.queue_bytes), (5, signal)] {
+                put_uint(&mut part, field, number);
+            }
+            put_bytes(&mut bytes, 3, &part);
+        }
+        for level in &self.levels {
+            part.clear();
+            put_bytes(&mut part, 1, level.series.as_bytes());
+            put_uint(&mut part, 2, level.told);
+            put_bytes(&mut bytes, 4, &part);
+        }
+        bytes
+    }
+
+    /// `None` for what is no note.
+    #[inline]
+    fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let mut note = Self::default();
+        while !bytes.is_empty() {
+            match next_field(&mut bytes)? {
+                (1, Field::Number(owner)) => note.owner = owner,
+                (2, Field::Number(good_until)) => note.good_until = good_until,
+                (3, Field::Delimited(held)) => note.held.push(Held {
+                    exporter: text(held)?,
+                    queued: number(held, 2),
+                    in_flight: number(held, 3),
+                    queue_bytes: number(held, 4),
+                    signal: Signal::from_number(number(held, 5))?,
+                }),
+                (4, Field::Delimited(level)) => {
+                    note.levels.push(Level { series: text(level)?, told: number(level, 2) });
+                }
+                (1..=4, _) => return None,
+                _ => {}
+            }
+        }
+        Some(note)
+    }
+}
+
+/// The name in an entry of a note.
+#[inline]
+fn text(entry: &[u8]) -> Option<String> {
+    Some(core::str::from_utf8(delimited(entry, 1).unwrap_or_default()).ok()?.to_owned())
 }
 
 /// What a look into the shared notes showed.
@@ -145,7 +193,7 @@ impl Ledger {
         let Holdings { items, mut levels } = held;
         levels.truncate(MOST_LEVELS);
         let note = Note { owner: self.owner, good_until: now.saturating_add(GOOD_FOR), held: items, levels };
-        let value = if is_idle { Vec::new() } else { note.encode_to_vec() };
+        let value = if is_idle { Vec::new() } else { note.encode() };
         match (self.place, version) {
             (Some(place), Some(version)) => {
                 data.set(&key(place), &value, Some(version));
@@ -159,14 +207,14 @@ impl Ledger {
 
     #[inline]
     fn owns(&self, value: &[u8]) -> bool {
-        Note::decode(value).is_ok_and(|note| note.owner == self.owner)
+        Note::decode(value).is_some_and(|note| note.owner == self.owner)
     }
 
     #[inline]
     fn settle(&self, now: u64, knows: impl Fn(&Held) -> bool, data: &mut dyn SharedData, findings: &mut Findings) {
         for index in 0..MOST_NOTES {
             let Some((value, version)) = read(index, data) else { return };
-            let Ok(note) = Note::decode(value.as_slice()) else { continue };
+            let Some(note) = Note::decode(&value) else { continue };
             let is_over = note.owner != self.owner && note.good_until < now;
             let is_something = !(note.held.is_empty() && note.levels.is_empty());
             let countable = is_something && note.held.iter().all(&knows);
@@ -293,14 +341,13 @@ mod tests {
         let (mut one, mut other) = (Ledger::new(1), Ledger::new(2));
         // The first saw the place free before the other wrote.
         let note = Note { owner: 2, good_until: 110 * SECOND, held: held(2).items, levels: Vec::new() };
-        data.rival = Some(note.encode_to_vec());
+        data.rival = Some(note.encode());
         other.place = Some(0);
         for second in 100..104 {
             assert_eq!(keep(&mut one, second, held(1), &mut data), Findings::default());
             assert_eq!(keep(&mut other, second, held(2), &mut data), Findings::default());
         }
-        let owners: Vec<_> =
-            data.values.values().filter_map(|(value, _)| Some(Note::decode(value.as_slice()).ok()?.owner)).collect();
+        let owners: Vec<_> = data.values.values().filter_map(|(value, _)| Some(Note::decode(value)?.owner)).collect();
         assert_eq!(owners, [2, 1]);
     }
 
@@ -311,7 +358,7 @@ mod tests {
         let mut other = Ledger::new(2);
         let findings = other.keep(200 * SECOND, nothing(), |held| held.exporter != "collector:4317", &mut data);
         assert_eq!(findings, Findings::default());
-        let findings = other.keep(203 * SECOND, nothing(), |held| held.signal() == Signal::Logs, &mut data);
+        let findings = other.keep(203 * SECOND, nothing(), |held| held.signal == Signal::Logs, &mut data);
         assert_eq!(findings, Findings::default(), "the same name, and another signal");
         // What is no note is somebody else's.
         data.set(&key(1), b"\xff\xff", None);

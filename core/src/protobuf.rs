@@ -1,7 +1,7 @@
 //! Writing Protocol Buffers' wire format (protobuf.dev/programming-guides/encoding): the few shapes that OTLP
-//! needs, straight into a byte buffer; and reading field by field what we wrote. Messages of others are left to `prost`.
+//! needs, straight into a byte buffer. Reading it field by field is `config`'s.
 
-use prost::encoding::{WireType, decode_key, decode_varint};
+pub(crate) use crate::config::wire::{Field, delimited, next_field, number, take_fixed64};
 
 /// How a field's value is laid out.
 #[derive(Clone, Copy)]
@@ -71,47 +71,12 @@ pub(crate) fn put_fixed32(buffer: &mut Vec<u8>, field: u32, value: u32) {
     buffer.extend_from_slice(&value.to_le_bytes());
 }
 
-/// A field's value on the wire.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Field<'a> {
-    /// A varint, or a fixed number of 32 or 64 bits.
-    Number(u64),
-    Delimited(&'a [u8]),
-}
-
-/// Takes the next field off: its number and its value. `None` for what is no field.
-pub(crate) fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Field<'a>)> {
-    let (number, wire) = decode_key(bytes).ok()?;
-    let value = match wire {
-        WireType::Varint => Field::Number(decode_varint(bytes).ok()?),
-        WireType::SixtyFourBit => Field::Number(take_fixed64(bytes)?),
-        WireType::ThirtyTwoBit => {
-            let (value, rest) = bytes.split_first_chunk()?;
-            *bytes = rest;
-            Field::Number(u64::from(u32::from_le_bytes(*value)))
-        }
-        WireType::LengthDelimited => {
-            let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
-            let (value, rest) = bytes.split_at_checked(length)?;
-            *bytes = rest;
-            Field::Delimited(value)
-        }
-        WireType::StartGroup | WireType::EndGroup => return None,
-    };
-    Some((number, value))
-}
-
-/// Takes a fixed 64-bit value off.
-pub(crate) fn take_fixed64(bytes: &mut &[u8]) -> Option<u64> {
-    let (value, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(u64::from_le_bytes(*value))
-}
-
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use prost::encoding::decode_varint;
 
     use super::*;
 

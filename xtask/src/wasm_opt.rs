@@ -70,7 +70,7 @@ impl WasmOpt {
         let run = || {
             fs::write(&before, wasm).with_context(|| format!("cannot write {}", before.display()))?;
             let mut command = Command::new(&self.program);
-            command.arg("-O3").args(FEATURES).args(names.then_some("--debuginfo"));
+            command.arg("-Oz").args(FEATURES).args(names.then_some("--debuginfo"));
             run_logged(command.arg(&before).arg("--output").arg(&after), &places.log("wasm-opt")?)?;
             fs::read(&after).with_context(|| format!("wasm-opt left nothing at {}", after.display()))
         };

@@ -1,7 +1,5 @@
 //! What a backend answered to an export request.
 
-use prost::Message;
-
 use super::code::Code;
 use super::grpc;
 use super::retry::{self, Retry};
@@ -9,6 +7,7 @@ use crate::config::OtlpProtocol;
 use crate::config::json::{self, Value};
 use crate::header::{HeaderLine, values};
 use crate::percent;
+use crate::protobuf::{Field, next_field};
 
 /// An answer as the host has it. A request that failed on the way has no headers at all.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +70,7 @@ impl ExportResponse<'_> {
             Some(b"0") => {
                 let encoding = values(self.headers, "grpc-encoding").next();
                 let message = grpc::read_frame(self.body, encoding);
-                accepted(message.and_then(|message| ExportServiceResponse::decode(&*message).ok()))
+                accepted(message.and_then(|message| from_protobuf(&message)))
             }
             Some(code) => {
                 let message = percent::decode(find("grpc-message").unwrap_or_default());
@@ -99,32 +98,47 @@ impl ExportResponse<'_> {
             let body = if self.body.is_empty() { b"{}" } else { self.body };
             return accepted(from_json(body));
         }
-        accepted(ExportServiceResponse::decode(self.body).ok())
+        accepted(from_protobuf(self.body))
     }
 }
 
-/// An answer of OTLP: those of all signals number their fields alike.
-#[derive(Clone, PartialEq, Eq, Message)]
-struct ExportServiceResponse {
-    #[prost(message, optional, tag = "1")]
-    partial_success: Option<PartialSuccess>,
-}
-
-#[derive(Clone, PartialEq, Eq, Message)]
+/// What an answer says of a request that was accepted in part; nothing where it was accepted whole.
+#[derive(Default)]
 struct PartialSuccess {
     /// `rejected_spans`, `rejected_log_records` or `rejected_data_points`.
-    #[prost(int64, tag = "1")]
     rejected: i64,
-    #[prost(string, tag = "2")]
     error_message: String,
+}
+
+/// Of an answer of OTLP, `partial_success = 1`: those of all signals number their fields alike. `None` for what is none.
+#[inline]
+fn from_protobuf(mut message: &[u8]) -> Option<PartialSuccess> {
+    let mut partial = &[][..];
+    while !message.is_empty() {
+        match next_field(&mut message)? {
+            (1, Field::Delimited(bytes)) => partial = bytes,
+            (1, Field::Number(_)) => return None,
+            _ => {}
+        }
+    }
+    let mut read = PartialSuccess::default();
+    while !partial.is_empty() {
+        match next_field(&mut partial)? {
+            (1, Field::Number(count)) => read.rejected = i64::from_le_bytes(count.to_le_bytes()),
+            (2, Field::Delimited(text)) => core::str::from_utf8(text).ok()?.clone_into(&mut read.error_message),
+            (1 | 2, _) => return None,
+            _ => {}
+        }
+    }
+    Some(read)
 }
 
 /// The same in OTLP/JSON, where a 64-bit integer is a string and a reader takes a number too (protobuf's JSON mapping).
 #[inline]
-fn from_json(text: &[u8]) -> Option<ExportServiceResponse> {
+fn from_json(text: &[u8]) -> Option<PartialSuccess> {
     let document = json::parse(text).ok()?;
     let Value::Object(_) = document.value else { return None };
-    let Some(partial) = document.member("partialSuccess") else { return Some(ExportServiceResponse::default()) };
+    let Some(partial) = document.member("partialSuccess") else { return Some(PartialSuccess::default()) };
     let Value::Object(_) = partial.value else { return None };
     let counts = ["rejectedSpans", "rejectedLogRecords", "rejectedDataPoints"];
     let rejected = match counts.into_iter().find_map(|name| partial.member(name)).map(|count| &count.value) {
@@ -138,20 +152,17 @@ fn from_json(text: &[u8]) -> Option<ExportServiceResponse> {
         Some(Value::String(text)) => text.clone(),
         Some(_) => return None,
     };
-    Some(ExportServiceResponse { partial_success: Some(PartialSuccess { rejected, error_message }) })
+    Some(PartialSuccess { rejected, error_message })
 }
 
 #[inline]
-fn accepted(response: Option<ExportServiceResponse>) -> ExportOutcome {
-    match response {
-        Some(response) => {
-            let partial = response.partial_success.unwrap_or_default();
-            ExportOutcome::Accepted {
-                rejected: u64::try_from(partial.rejected).unwrap_or(0),
-                message: partial.error_message,
-                malformed: false,
-            }
-        }
+fn accepted(partial: Option<PartialSuccess>) -> ExportOutcome {
+    match partial {
+        Some(PartialSuccess { rejected, error_message }) => ExportOutcome::Accepted {
+            rejected: u64::try_from(rejected).unwrap_or(0),
+            message: error_message,
+            malformed: false,
+        },
         None => ExportOutcome::Accepted { rejected: 0, message: String::new(), malformed: true },
     }
 }
@@ -161,6 +172,8 @@ mod tests {
     use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use prost::Message;
 
     use super::*;
 

@@ -5,9 +5,11 @@
 
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use prost::Message;
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng};
+
+use crate::config::short;
+use crate::protobuf::{Field, delimited, next_field, number};
 
 /// What an answer says about another try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,35 +103,29 @@ pub(super) fn by_grpc_status(code: &[u8], message: &str, details: Option<&[u8]>)
 #[inline]
 fn is_about_size(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    ["larger than max", "exceeds maximum", "too large"].iter().any(|words| message.contains(words))
+    ["larger than max", "exceeds maximum", "too large"].iter().any(|words| short::find(&message, words).is_some())
 }
 
-/// `google.rpc.Status`, as far as it concerns a retry.
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<prost_types::Any>,
-}
-
-/// `google.rpc.RetryInfo`
-#[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    retry_delay: Option<prost_types::Duration>,
-}
-
-/// The delay of a `RetryInfo` among the details of a status.
+/// The delay of a `google.rpc.RetryInfo` among the details of a `google.rpc.Status`.
 #[inline]
 fn retry_info_ms(details: &[u8]) -> Option<u64> {
     // Binary metadata is base64, with or without its padding.
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let bytes = GeneralPurpose::new(&base64::alphabet::STANDARD, lenient).decode(details).ok()?;
-    let status = RpcStatus::decode(bytes.as_slice()).ok()?;
-    let info = status.details.iter().find(|detail| detail.type_url.ends_with("/google.rpc.RetryInfo"))?;
-    let delay = RetryInfo::decode(info.value.as_slice()).ok()?.retry_delay?;
-    let seconds = u64::try_from(delay.seconds).unwrap_or(0);
-    let ms = u64::try_from(delay.nanos).unwrap_or(0) / 1_000_000;
-    Some(seconds.saturating_mul(1_000).saturating_add(ms))
+    let mut status = bytes.as_slice();
+    while let Some(field) = next_field(&mut status) {
+        if let (3, Field::Delimited(detail)) = field
+            && delimited(detail, 1).is_some_and(|url| url.ends_with(b"/google.rpc.RetryInfo"))
+        {
+            // RetryInfo.retry_delay, and a Duration's seconds and nanos.
+            let delay = delimited(delimited(detail, 2)?, 1)?;
+            let seconds = i64::from_le_bytes(number(delay, 1).to_le_bytes());
+            let ms = i64::from_le_bytes(number(delay, 2).to_le_bytes()) / 1_000_000;
+            let [seconds, ms] = [seconds, ms].map(|part| u64::try_from(part).unwrap_or(0));
+            return Some(seconds.saturating_mul(1_000).saturating_add(ms));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -137,7 +133,23 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    use prost::Message;
+
     use super::*;
+
+    /// `google.rpc.Status`, as far as it concerns a retry.
+    #[derive(Clone, PartialEq, Message)]
+    struct RpcStatus {
+        #[prost(message, repeated, tag = "3")]
+        details: Vec<prost_types::Any>,
+    }
+
+    /// `google.rpc.RetryInfo`
+    #[derive(Clone, PartialEq, Message)]
+    struct RetryInfo {
+        #[prost(message, optional, tag = "1")]
+        retry_delay: Option<prost_types::Duration>,
+    }
 
     fn details(delay: Option<prost_types::Duration>) -> String {
         let info = RetryInfo { retry_delay: delay };

@@ -166,7 +166,7 @@ impl ExporterStats {
 
     /// Whether a note is about this exporter.
     pub fn is_of(&self, held: &Held) -> bool {
-        held.signal() == self.signal && held.exporter == self.exporter
+        held.signal == self.signal && held.exporter == self.exporter
     }
 
     /// Counts for a machine that failed with this exporter's items, and takes its levels out of the sums.
@@ -195,7 +195,7 @@ impl ExporterStats {
             queued: self.queued.value(),
             in_flight: self.in_flight.value(),
             queue_bytes: self.queue_bytes.value(),
-            signal: self.signal.into(),
+            signal: self.signal,
         }
     }
 

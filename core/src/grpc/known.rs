@@ -5,7 +5,7 @@
 //! rest. A proxy is not told what the server has, unless the configuration lists it; else it goes by how calls end, and
 //! by a bound: whatever is called, no more than [`MOST_HANDLED`] and [`MOST_UNCLEAR`] names are let through.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::config::SortedMap;
 
 /// How many methods are learnt because a server handled a call.
 pub const MOST_HANDLED: usize = 1_000;
@@ -57,19 +57,19 @@ impl KnownMethods {
 /// Methods by name, and services whose methods are all known.
 #[derive(Clone, Debug)]
 pub struct MethodList {
-    methods: BTreeSet<Box<[u8]>>,
+    methods: SortedMap<Box<[u8]>, ()>,
     /// With the slash behind them.
-    services: BTreeSet<Box<[u8]>>,
+    services: SortedMap<Box<[u8]>, ()>,
 }
 
 impl MethodList {
     #[inline]
     fn new(names: &[String]) -> Self {
-        let mut list = Self { methods: BTreeSet::new(), services: BTreeSet::new() };
+        let mut list = Self { methods: SortedMap::new(), services: SortedMap::new() };
         for name in names {
             match name.strip_suffix('*') {
-                Some(service) => list.services.insert(service.as_bytes().into()),
-                None => list.methods.insert(name.as_bytes().into()),
+                Some(service) => list.services.insert(service.as_bytes().into(), ()),
+                None => list.methods.insert(name.as_bytes().into(), ()),
             };
         }
         list
@@ -78,7 +78,7 @@ impl MethodList {
     fn has(&self, name: &[u8]) -> bool {
         let slash = name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash.saturating_add(1));
         let (service, method) = name.split_at_checked(slash).unwrap_or_default();
-        self.methods.contains(name) || (!method.is_empty() && self.services.contains(service))
+        self.methods.contains_key(name) || (!method.is_empty() && self.services.contains_key(service))
     }
 }
 
@@ -86,8 +86,7 @@ impl MethodList {
 #[derive(Clone, Debug, Default)]
 pub struct LearntMethods {
     /// With whether a server has handled them.
-    // Not a hash map: the standard library's asks the host for randomness, and traps when it has none.
-    methods: BTreeMap<Box<[u8]>, bool>,
+    methods: SortedMap<Box<[u8]>, bool>,
     handled: usize,
 }
 

@@ -3,12 +3,11 @@
 //! Each worker counts by itself, and five times a second adds what it has counted to what all know, in the host's shared
 //! data; whoever comes first after a second takes the step for all. In between the share stands, as a threshold.
 
-use std::collections::BTreeMap;
-
 use super::SamplingInput;
 use super::control::{Counted, State};
 use super::rate_limiter::RateLimiter;
 use super::threshold::Threshold;
+use crate::config::SortedMap;
 use crate::config::{AdaptiveConfig, StartAttribute};
 use crate::shared_data::{Outcome, SharedData, update};
 
@@ -31,7 +30,7 @@ pub(super) struct Adaptive {
     /// The latest time that was told, ns. 0: none was.
     latest: u64,
     /// By route; an empty one for all, or for those without one of their own.
-    shares: BTreeMap<Box<[u8]>, Share>,
+    shares: SortedMap<Box<[u8]>, Share>,
 }
 
 /// The share of one route.
@@ -56,7 +55,7 @@ impl Adaptive {
             key,
             capped_until: 0,
             latest: 0,
-            shares: BTreeMap::new(),
+            shares: SortedMap::new(),
         }
     }
 
@@ -76,7 +75,7 @@ impl Adaptive {
                 true
             });
         }
-        let share = self.share(&route, now);
+        let Some(share) = self.share(&route, now) else { return (false, None) };
         share.counted.requests += 1.0;
         share.sync(&config, now, shared);
         let Some(threshold) = share.threshold.filter(|threshold| threshold.samples(input.randomness())) else {
@@ -92,18 +91,21 @@ impl Adaptive {
     /// Takes note of how a stream ended that this sampler decided about.
     pub(super) fn observe(&mut self, route: &[u8], failed: bool, now: u64) {
         let route = if self.config.per_route { route } else { b"" };
-        let counted = &mut self.share(route, now).counted;
-        counted.ended += 1.0;
-        counted.failed += f64::from(u8::from(failed));
+        if let Some(share) = self.share(route, now) {
+            share.counted.ended += 1.0;
+            share.counted.failed += f64::from(u8::from(failed));
+        }
     }
 
-    fn share(&mut self, route: &[u8], now: u64) -> &mut Share {
+    /// What is known of the route, or of all that came too late; there is always one of them.
+    fn share(&mut self, route: &[u8], now: u64) -> Option<&mut Share> {
         let known = self.shares.contains_key(route) || self.shares.len() < MOST_ROUTES;
         let route = if known { route } else { b"" };
-        self.shares.entry(route.into()).or_insert_with(|| {
+        if !self.shares.contains_key(route) {
             let key = format!("{}.{}", self.key, String::from_utf8_lossy(route));
-            Share::new(key, State::new(&self.config, now))
-        })
+            self.shares.insert(route.into(), Share::new(key, State::new(&self.config, now)));
+        }
+        self.shares.get_mut(route)
     }
 }
 

@@ -6,11 +6,10 @@
 //! Kept spans have no threshold, so they do not count in sums of adjusted counts. Each says instead how many streams
 //! it stands for: itself, and those that matched before it and found the budget used up.
 
-use std::collections::BTreeMap;
-
 use super::latency::Latency;
 use super::rate_limiter::RateLimiter;
 use crate::config::KeepConfig;
+use crate::config::SortedMap;
 use crate::config::json::Number;
 use crate::shared_data::SharedData;
 
@@ -78,7 +77,7 @@ pub enum Verdict {
 pub struct Keeper {
     config: KeepConfig,
     budget: RateLimiter,
-    routes: BTreeMap<Box<[u8]>, Latency>,
+    routes: SortedMap<Box<[u8]>, Latency>,
     /// Of routes that came too late, and of streams without a route.
     other: Latency,
     /// Streams that matched since the last one that was kept.
@@ -95,7 +94,7 @@ impl Keeper {
         Self {
             config: *config,
             budget: RateLimiter::new(format!("meshspan.keep.{}.{burst}", Number::from(rate)), rate, f64::from(burst)),
-            routes: BTreeMap::new(),
+            routes: SortedMap::new(),
             other: Latency::default(),
             over_budget: 0,
             pending: 0,
@@ -186,7 +185,10 @@ impl Keeper {
         if self.routes.len() >= MOST_ROUTES {
             return self.other.observe(duration);
         }
-        self.routes.entry(ended.route.into()).or_default().observe(duration)
+        let mut latency = Latency::default();
+        let is_above = latency.observe(duration);
+        self.routes.insert(ended.route.into(), latency);
+        is_above
     }
 }
 

@@ -4,12 +4,11 @@
 //! have its default share, and each a lower bound of its own, as with Jaeger's own clients; those clients keep 2,000
 //! operations at most, and what comes later has the default share alone.
 
-use std::collections::BTreeMap;
-
 use super::SamplingInput;
 use super::rate_limiter::RateLimiter;
 use super::strategy::{MOST_OPERATIONS, PerOperation};
 use super::threshold::Threshold;
+use crate::config::SortedMap;
 use crate::config::StartAttribute;
 use crate::shared_data::SharedData;
 
@@ -20,7 +19,7 @@ const LONGEST_NAME: usize = 256;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Operations {
     default: Option<Threshold>,
-    named: BTreeMap<String, Operation>,
+    named: SortedMap<String, Operation>,
 }
 
 /// One operation: its share, and the rate that it has in any case.
@@ -39,7 +38,7 @@ pub(super) struct LowerBounds {
     key: String,
     /// Traces a second of each operation.
     rate: f64,
-    operations: BTreeMap<Box<str>, Option<RateLimiter>>,
+    operations: SortedMap<Box<str>, Option<RateLimiter>>,
     turned_away: u64,
 }
 
@@ -56,14 +55,14 @@ impl LowerBounds {
     /// None yet. `key` is what the sampler has in the shared data.
     #[inline]
     pub(super) fn new(key: String) -> Self {
-        Self { key, rate: 0.0, operations: BTreeMap::new(), turned_away: 0 }
+        Self { key, rate: 0.0, operations: SortedMap::new(), turned_away: 0 }
     }
 
     /// Sets the traces a second of each operation.
     fn set_rate(&mut self, rate: f64) {
         if self.rate.to_bits() != rate.to_bits() {
             self.rate = rate;
-            for (name, operation) in &mut self.operations {
+            for (name, operation) in self.operations.iter_mut() {
                 *operation = limiter(key(&self.key, name), rate);
             }
         }
@@ -95,8 +94,8 @@ impl Operations {
     #[inline]
     pub(super) fn new(strategy: &PerOperation, key_of_sampler: &str, lower_bounds: &mut LowerBounds) -> Self {
         lower_bounds.set_rate(strategy.lower_bound);
-        let mut named = BTreeMap::new();
-        for (name, share) in &strategy.operations {
+        let mut named = SortedMap::new();
+        for (name, share) in strategy.operations.iter() {
             let lower_bound = limiter(key(key_of_sampler, name), strategy.lower_bound);
             named.insert(name.clone(), Operation { share: Threshold::from_probability(*share), lower_bound });
         }

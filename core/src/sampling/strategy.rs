@@ -4,8 +4,7 @@
 //! it: Thrift's with `strategyType` as a number or a name and nulls for what is absent, protobuf's JSON mapping with
 //! names, and mappings that leave out whatever is zero, `strategyType` among them.
 
-use std::collections::BTreeMap;
-
+use crate::config::SortedMap;
 use crate::config::json::{self, Node, Value};
 
 /// How to sample.
@@ -27,7 +26,7 @@ pub struct PerOperation {
     /// So many traces a second of each operation, whatever its share.
     pub lower_bound: f64,
     /// Those that are named.
-    pub operations: BTreeMap<String, f64>,
+    pub operations: SortedMap<String, f64>,
 }
 
 /// Why an answer cannot be used.
@@ -95,7 +94,7 @@ impl Strategy {
 
 #[inline]
 fn per_operation(node: &Node) -> Result<PerOperation, StrategyError> {
-    let mut operations = BTreeMap::new();
+    let mut operations = SortedMap::new();
     match node.member("perOperationStrategies").map(|list| &list.value) {
         None => {}
         Some(Value::List(list)) if list.len() > MOST_OPERATIONS => return Err(StrategyError::TooManyOperations),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Before, Detector, Detectors, Found, canonical};
+use crate::config::short;
 use crate::masking::fold::Cursor;
 
 /// Four numbers up to 255 with dots, the first of them at `here`; not within a longer dotted number.
@@ -66,7 +67,7 @@ pub(super) fn find_ipv6(here: Cursor<'_>, byte: u8, before: Before, detectors: D
         return None;
     }
     // The network: the first groups, as many as are written out.
-    let groups = text.split("::").next().unwrap_or_default().split(':').take(2);
+    let groups = short::split_once(&text, "::").map_or(&*text, |(before, _)| before).split(':').take(2);
     let mut masked: String = groups.filter(|group| !group.is_empty()).flat_map(|group| [group, ":"]).collect();
     masked.push('*');
     Some(Found {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use meshspan_module_tests::{Action, CallbackCost, Module, Trap, Vm};
+use meshspan_module_tests::{Action, CallbackCost, HttpCall, Module, Trap, Vm};
 use serde_json::{Value, json};
 
 use crate::cost::{MEASURED, Steady, Tolerance, assert_figures, assert_instructions, counted, figures_file, steady};
@@ -182,20 +182,32 @@ fn fill(vm: &Vm, count: usize) {
     (0..count).try_for_each(|_| exchange_and_forget(vm, &sampled)).unwrap();
 }
 
-/// The tick that sends a batch of so many spans, and the answer to it.
-fn export_of(count: usize) -> Row {
+/// How many spans are exported at once.
+const BATCH: usize = 512;
+
+/// The tick that sends a batch, and the answer to it.
+fn export(name: &'static str, compression: &str, check: impl Fn(&[HttpCall])) -> Row {
     let before = |vm: &Vm| {
-        fill(vm, count);
+        fill(vm, BATCH);
         accept(vm, &flush(vm).unwrap()).unwrap();
-        fill(vm, count);
+        fill(vm, BATCH);
         vm.advance(Duration::from_secs(2));
     };
-    occasion("export of 512 spans, and its answer", &configuration(), before, |vm| {
+    let exporter = json!({"otlp_grpc": {"endpoint": "http://collector:4317", "compression": compression}});
+    let mut configuration = configuration();
+    configuration["tracer_provider"]["processors"][0]["batch"]["exporter"] = exporter;
+    occasion(name, &configuration, before, |vm| {
         vm.tick().unwrap();
         let calls = vm.take_http_calls();
-        assert_eq!(exported(&calls).len(), count);
+        check(&calls);
         accept(vm, &calls).unwrap();
     })
+}
+
+/// One call, whose message is compressed, as its frame says.
+fn is_compressed(calls: &[HttpCall]) {
+    let [call] = calls else { panic!("{} calls", calls.len()) };
+    assert_eq!((call.body.first(), call.body.get(5..7)), (Some(&1), Some(&[0x1f, 0x8b][..])));
 }
 
 fn rows() -> Vec<Row> {
@@ -216,7 +228,8 @@ fn rows() -> Vec<Row> {
         stream("logs alone", &signals(false, false, true), usual),
         stream("spans, metrics and logs", &signals(true, true, true), usual),
         occasion("a tick without anything to do", &spans, |vm| vm.tick().unwrap(), |vm| vm.tick().unwrap()),
-        export_of(512),
+        export("export of 512 spans, and its answer", "none", |calls| assert_eq!(exported(calls).len(), BATCH)),
+        export("the same, gzip", "gzip", is_compressed),
     ]
 }
 
