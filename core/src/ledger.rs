@@ -415,3 +415,92 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod properties {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+
+    /// The note as `prost` reads and writes it.
+    #[derive(Clone, PartialEq, Message)]
+    struct Judge {
+        #[prost(fixed64, tag = "1")]
+        owner: u64,
+        #[prost(fixed64, tag = "2")]
+        good_until: u64,
+        #[prost(message, repeated, tag = "3")]
+        held: Vec<JudgeHeld>,
+        #[prost(message, repeated, tag = "4")]
+        levels: Vec<JudgeLevel>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct JudgeHeld {
+        #[prost(string, tag = "1")]
+        exporter: String,
+        #[prost(uint64, tag = "2")]
+        queued: u64,
+        #[prost(uint64, tag = "3")]
+        in_flight: u64,
+        #[prost(uint64, tag = "4")]
+        queue_bytes: u64,
+        #[prost(uint32, tag = "5")]
+        signal: u32,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct JudgeLevel {
+        #[prost(string, tag = "1")]
+        series: String,
+        #[prost(uint64, tag = "2")]
+        told: u64,
+    }
+
+    fn judged(note: &Note) -> Judge {
+        let held = note.held.iter().map(|held| JudgeHeld {
+            exporter: held.exporter.clone(),
+            queued: held.queued,
+            in_flight: held.in_flight,
+            queue_bytes: held.queue_bytes,
+            signal: held.signal.number().into(),
+        });
+        let levels = note.levels.iter().map(|level| JudgeLevel { series: level.series.clone(), told: level.told });
+        Judge { owner: note.owner, good_until: note.good_until, held: held.collect(), levels: levels.collect() }
+    }
+
+    prop_compose! {
+        fn held()(exporter in ".{0,9}", numbers in any::<[u64; 3]>(), signal in 0..3_u64) -> Held {
+            let [queued, in_flight, queue_bytes] = numbers;
+            Held { exporter, queued, in_flight, queue_bytes, signal: Signal::from_number(signal).unwrap() }
+        }
+    }
+
+    prop_compose! {
+        fn note()(
+            numbers in any::<[u64; 2]>(),
+            held in proptest::collection::vec(held(), 0..4),
+            levels in proptest::collection::vec((".{0,9}", any::<u64>()), 0..4),
+        ) -> Note {
+            let levels = levels.into_iter().map(|(series, told)| Level { series, told }).collect();
+            Note { owner: numbers[0], good_until: numbers[1], held, levels }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_note_is_read_as_it_was_written(note in note()) {
+            prop_assert_eq!(Judge::decode(note.encode().as_slice()).unwrap(), judged(&note));
+            prop_assert_eq!(Note::decode(&judged(&note).encode_to_vec()), Some(note.clone()));
+            prop_assert_eq!(Note::decode(&note.encode()), Some(note));
+        }
+
+        #[test]
+        fn what_is_no_note_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(note) = Note::decode(&bytes) {
+                prop_assert_eq!(Note::decode(&note.encode()), Some(note));
+            }
+        }
+    }
+}

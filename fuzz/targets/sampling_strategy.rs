@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(share.contains(&operations.default));
             assert!(operations.lower_bound >= 0.0 && operations.lower_bound.is_finite());
             assert!(operations.operations.len() <= 2_000);
-            assert!(operations.operations.values().all(|rate| share.contains(rate)));
+            assert!(operations.operations.iter().all(|(_, rate)| share.contains(rate)));
         }
     }
 });

@@ -120,9 +120,11 @@ fn retry_info_ms(details: &[u8]) -> Option<u64> {
             // RetryInfo.retry_delay, and a Duration's seconds and nanos.
             let delay = delimited(delimited(detail, 2)?, 1)?;
             let seconds = i64::from_le_bytes(number(delay, 1).to_le_bytes());
-            let ms = i64::from_le_bytes(number(delay, 2).to_le_bytes()) / 1_000_000;
-            let [seconds, ms] = [seconds, ms].map(|part| u64::try_from(part).unwrap_or(0));
-            return Some(seconds.saturating_mul(1_000).saturating_add(ms));
+            // An int32: of a longer varint the low bits count.
+            let [a, b, c, d, ..] = number(delay, 2).to_le_bytes();
+            let nanos = i64::from(i32::from_le_bytes([a, b, c, d]));
+            let [seconds, nanos] = [seconds, nanos].map(|part| u64::try_from(part).unwrap_or(0));
+            return Some(seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000));
         }
     }
     None
