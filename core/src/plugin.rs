@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::config::{Config, ExporterConfig, Inject, LogLevel, SamplerConfig, SpanLimits, TracerConfig};
 use crate::counter::{Counter, Counters};
 use crate::export::{BatchProcessor, DispatchError, ExportRequest, ExportResponse, ExporterStats, RequestId, Wakeup};
-use crate::header::HeaderEdit;
+use crate::header::{HeaderEdit, HeaderLookup};
 use crate::http::{
     Exchange, Finished, HeadNeeds, HttpMeter, HttpTracer, OutcomeNeeds, RequestHead, ResponseHead, ResponseNeeds,
     StreamEnd, TrafficDirection,
@@ -179,16 +179,15 @@ impl Plugin {
         self.handle_request_headers_sharing(head, &mut || direction, now, &mut Alone)
     }
 
-    /// The headers that should be looked for before all lines of a request are read: one that has none of them can be
-    /// handed to [`handle_root`](Self::handle_root). `None`: read all lines.
-    pub fn decisive_headers(&self) -> Option<&'static [&'static str]> {
-        self.tracer.as_ref().filter(|_| self.meter.is_none())?.decisive_headers()
-    }
-
-    /// Takes a request that has none of the [`decisive_headers`](Self::decisive_headers). `None`: the whole head has to be
-    /// read and handled after all.
-    pub fn handle_root(&mut self, shared: &mut dyn SharedData) -> Option<(Exchange, Vec<HeaderEdit>)> {
-        self.tracer.as_mut()?.handle_root(shared, &mut self.ids, &mut self.counters)
+    /// Takes a request by a few of its headers, each of which it looks up, where that may do. `None`: the whole head has
+    /// to be read and handled.
+    pub fn handle_early(
+        &mut self,
+        look_up: &mut dyn FnMut(&'static str) -> HeaderLookup,
+        shared: &mut dyn SharedData,
+    ) -> Option<(Exchange, Vec<HeaderEdit>)> {
+        let tracer = self.tracer.as_mut().filter(|tracer| tracer.looks_early() && self.meter.is_none())?;
+        tracer.handle_early(look_up, shared, &mut self.ids, &mut self.counters)
     }
 
     /// The head of a request came. `shared` is what all workers share. `direction` is asked only where it matters.

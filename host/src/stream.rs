@@ -6,7 +6,7 @@ use meshspan_core::config::Inject;
 use meshspan_core::counter::Counter;
 use meshspan_core::export::Wakeup;
 use meshspan_core::header::pairs::{Lines, Pairs};
-use meshspan_core::header::{HeaderEdit, HeaderLine};
+use meshspan_core::header::{HeaderEdit, HeaderLine, HeaderLookup};
 use meshspan_core::http::{Exchange, HttpTracer, RequestHead, ResponseHead, TrafficDirection};
 use meshspan_core::log::StreamLine;
 use meshspan_core::plugin::Plugin;
@@ -28,10 +28,7 @@ impl Root {
     /// header edits have a meaning.
     pub(crate) fn begin(&mut self, live: bool) -> Option<Exchange> {
         let plugin = self.plugin.as_mut()?;
-        if live
-            && plugin.decisive_headers().is_some_and(has_none_of)
-            && let Some((exchange, edits)) = plugin.handle_root(&mut HostData)
-        {
+        if live && let Some((exchange, edits)) = plugin.handle_early(&mut look_up, &mut HostData) {
             apply_all(plugin, &edits);
             tell_access_log(plugin, &exchange);
             return Some(exchange);
@@ -152,9 +149,13 @@ impl Root {
     }
 }
 
-/// Whether the request has none of these headers. A host that does not say is asked for all of them.
-fn has_none_of(names: &[&str]) -> bool {
-    names.iter().all(|name| calls::header(MapType::HttpRequestHeaders, name) == Ok(None))
+/// The first line of a header of the request.
+fn look_up(name: &'static str) -> HeaderLookup {
+    match calls::header(MapType::HttpRequestHeaders, name) {
+        Ok(Some(value)) => HeaderLookup::There(value),
+        Ok(None) => HeaderLookup::Absent,
+        Err(_) => HeaderLookup::Unknown,
+    }
 }
 
 /// Carries out all edits to the request.

@@ -43,6 +43,17 @@ impl HeaderEdit {
     }
 }
 
+/// What a look at one header of a request shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderLookup {
+    /// It is not there.
+    Absent,
+    /// Its first line's value.
+    There(Vec<u8>),
+    /// The host does not say.
+    Unknown,
+}
+
 /// The values of the lines named `name` (lower case), in order.
 pub fn values<'a>(lines: &[HeaderLine<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     lines.iter().filter(move |(key, _)| is_same(key, name.as_bytes())).map(|(_, value)| *value)

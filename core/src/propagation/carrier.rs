@@ -1,5 +1,8 @@
 //! The propagation headers of one request, gathered in one pass over all header lines.
 
+use super::trace_context;
+use crate::trace::TraceId;
+
 /// The lines of a header whose lines combine into one list, in order (RFC 9110 §5.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Lines<'a> {
@@ -111,6 +114,12 @@ pub struct Carrier<'a> {
 }
 
 impl<'a> Carrier<'a> {
+    /// The trace and the random flag of a `traceparent` that says `not sampled`, where it can go on as it came: the one
+    /// line there is, of version 00, without flags that we do not know.
+    pub fn unsampled(&self) -> Option<(TraceId, bool)> {
+        self.traceparent.first.filter(|_| !self.traceparent.repeated).and_then(trace_context::unsampled)
+    }
+
     /// Whether a format that knows debug may say so: what has to be looked at more closely.
     pub(crate) fn may_ask_for_debug(&self) -> bool {
         self.b3_flags.is_present()

@@ -54,7 +54,7 @@ pub fn trace_state_member<'a>(carrier: &Carrier<'a>, key: &str) -> Option<&'a st
 
 use crate::config::PropagatorKind;
 use crate::header::HeaderEdit;
-use crate::trace::ParentDecision;
+use crate::trace::{ParentDecision, TraceId};
 use context::{Found, Outcome};
 
 /// The configured formats, in order.
@@ -99,6 +99,16 @@ impl Propagators {
     /// `true` when nothing is read or written.
     pub fn is_empty(&self) -> bool {
         self.read.is_empty() && !self.baggage
+    }
+
+    /// Whether `traceparent` alone says whose trace a request is of, and alone is written.
+    pub fn are_trace_context_alone(&self) -> bool {
+        self.read == [Format::TraceContext] && self.write == [Format::TraceContext]
+    }
+
+    /// Whether baggage is listed.
+    pub const fn have_baggage(&self) -> bool {
+        self.baggage
     }
 
     /// The headers in whose absence a request says nothing, and has nothing that would have to change: where those are so
@@ -201,6 +211,13 @@ impl Propagators {
         }
     }
 
+    /// Appends the edits that a request takes that goes on with its caller's context.
+    pub fn pass_on(&self, carrier: &Carrier<'_>, edits: &mut Vec<HeaderEdit>) {
+        if self.baggage {
+            baggage::enforce_limits(&carrier.baggage, edits);
+        }
+    }
+
     /// Overwrites the B3 encoding that is not listed itself, where the request has it.
     fn refresh_other_b3(&self, context: &OutgoingContext<'_>, carrier: &Carrier<'_>, edits: &mut Vec<HeaderEdit>) {
         match (self.write.contains(&Format::B3), self.write.contains(&Format::B3Multi)) {
@@ -209,6 +226,11 @@ impl Propagators {
             _ => {}
         }
     }
+}
+
+/// What the value of the one line of `traceparent` says, as [`Carrier::unsampled`] tells it of a request's.
+pub fn unsampled(traceparent: &[u8]) -> Option<(TraceId, bool)> {
+    trace_context::unsampled(traceparent)
 }
 
 /// What `format` says about a parent.
@@ -251,7 +273,7 @@ mod tests {
 
     use super::testing::Request;
     use super::*;
-    use crate::trace::{SpanId, TraceId};
+    use crate::trace::SpanId;
     use PropagatorKind::{B3, B3Multi, Jaeger, TraceContext};
 
     const TRACEPARENT: &str = "00-11111111111111111111111111111111-1111111111111111-01";

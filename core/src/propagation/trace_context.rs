@@ -59,6 +59,20 @@ pub(super) fn parse(value: &[u8]) -> Outcome {
     })
 }
 
+/// The trace and the flags of a value that says `not sampled`, where we would write the very same but for the span: version
+/// 00 and no flag that we do not know.
+pub(super) fn unsampled(value: &[u8]) -> Option<(TraceId, bool)> {
+    let random = match value {
+        [b'0', b'0', b'-', .., b'-', b'0', b'0'] => false,
+        [b'0', b'0', b'-', .., b'-', b'0', b'2'] => true,
+        _ => return None,
+    };
+    match parse(value) {
+        Ok(Found::Ids { trace_id, .. }) => Some((trace_id, random)),
+        _ => None,
+    }
+}
+
 /// The first `length` bytes of `text`, and what stands behind the dash that follows them.
 fn field(text: &[u8], length: usize) -> Result<(&[u8], &[u8]), MalformedReason> {
     match text.split_at_checked(length) {

@@ -210,6 +210,15 @@ impl Sampler {
         }
     }
 
+    /// Whether it never samples what a caller elsewhere did not.
+    pub fn declines_unsampled(&self) -> bool {
+        match &self.root {
+            Node::AlwaysOff(_) => true,
+            Node::ParentBased(branches) => matches!(branches.remote_not_sampled(), Node::AlwaysOff(_)),
+            _ => false,
+        }
+    }
+
     /// Whether any of them may want to know how streams end.
     pub fn watches_ends(&self) -> bool {
         !self.adaptive.is_empty()

@@ -61,6 +61,11 @@ impl ParentBased {
         &self.root
     }
 
+    /// What decides about a trace whose caller does not sample it.
+    pub(super) const fn remote_not_sampled(&self) -> &Node {
+        &self.remote_not_sampled
+    }
+
     pub(super) fn goes_by_ids(&self) -> bool {
         self.branches().into_iter().all(Node::goes_by_ids)
     }
