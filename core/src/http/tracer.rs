@@ -1,10 +1,12 @@
-//! The configured tracer of HTTP streams, and what happens at a request's head. What follows is in [`response`] and
-//! [`end`].
+//! The configured tracer of HTTP streams, and what happens at a request's head where all its lines are read. Those that
+//! a few headers will do for are in [`early`]; what follows the head is in [`response`] and [`end`].
 
+mod early;
 mod end;
 mod plan;
 mod response;
 
+use early::Early;
 pub use end::Finished;
 use plan::{Plan, Planned, Start};
 
@@ -16,13 +18,13 @@ use super::peer;
 use super::request::RequestHead;
 use super::route::RouteTable;
 use crate::attribute::Attribute;
-use crate::config::{Config, ForceKind, Inject, ResponseConfig, Role, SpanLimits, StartAttribute, TracerConfig};
+use crate::config::{Config, ForceKind, ResponseConfig, Role, SpanLimits, StartAttribute, TracerConfig};
 use crate::counter::{Counter, Counters};
 use crate::grpc::{GrpcCall, KnownMethods};
-use crate::header::{HeaderEdit, HeaderLookup};
+use crate::header::HeaderEdit;
 use crate::log::Logger;
 use crate::masking::Masker;
-use crate::propagation::{self, Baggage, Extraction, Format, OutgoingContext, Propagators, TraceState};
+use crate::propagation::{Baggage, Extraction, Format, OutgoingContext, Propagators, TraceState};
 use crate::resource;
 use crate::sampling::{
     Change, Doubt, Doubts, Force, Keeper, OTEL_TRACE_STATE_KEY, OtelTraceState, Parent, RemoteSampler, Sampler,
@@ -71,14 +73,8 @@ pub struct HttpTracer {
     is_passive: bool,
     /// What the sampler's rules ask for beyond the request's first lines.
     asked: Asked,
-    /// The headers in whose absence a request that begins a trace can be left out.
-    decisive_headers: Option<&'static [&'static str]>,
-    /// Whether a request whose caller does not sample goes on with its caller's context, as it came.
-    follows_unsampled: bool,
-    /// Whether the last request could have been handled by a few of its headers.
-    last_was_early: bool,
-    /// The id that [`handle_early`](Self::handle_early) drew and that is sampled.
-    drawn: Option<TraceId>,
+    /// Which requests are handled by a few of their headers.
+    early: Early,
 }
 
 /// What has to be found out before a request's head can be handled, because a sampling rule asks for it.
@@ -120,10 +116,7 @@ impl HttpTracer {
             role: config.meshspan.role,
             asked: Asked::by(&sampler),
             sampler_goes_by_ids: sampler.goes_by_ids(),
-            decisive_headers: propagators.decisive_headers(),
-            follows_unsampled: false,
-            last_was_early: true,
-            drawn: None,
+            early: Early::default(),
             propagators,
             sampler,
             doubts: Doubts::default(),
@@ -152,120 +145,8 @@ impl HttpTracer {
                 .map(|key| (key.clone(), format!("baggage.{key}")))
                 .collect(),
         };
-        let is_simple = tracer.role != Role::Gateway && !is_passive && tracer.service_member.is_none();
-        let is_simple = is_simple && tracer.force.is_none() && !tracer.needs_heads();
-        if !is_simple || !tracer.sampler_goes_by_ids || !tracer.sampler.may_decline_roots() {
-            tracer.decisive_headers = None;
-        }
-        // Nobody is told of a span that there is not: neither the caller nor the access log, and the proxy writes no
-        // header of its own.
-        tracer.follows_unsampled = is_simple
-            && tracer.sampler.declines_unsampled()
-            && tracer.propagators.are_trace_context_alone()
-            && tracer.response == ResponseConfig::default()
-            && config.meshspan.inject == Inject::Headers
-            && !config.meshspan.logs.is_some_and(|logs| logs.filter_state);
-        tracer.last_was_early = tracer.decisive_headers.is_some();
+        tracer.early = Early::new(config, &tracer);
         tracer
-    }
-
-    /// Whether a request should be given to [`handle_early`](Self::handle_early) before all its lines are read. Not where
-    /// the answer may depend on more than a few headers, and not after a request that needed more, as the next one will.
-    pub fn looks_early(&self) -> bool {
-        self.last_was_early && (self.decisive_headers.is_some() || self.follows_unsampled)
-    }
-
-    /// Takes a request by a few of its headers, which it looks up one by one: one that begins a trace which is not
-    /// sampled, or whose caller does not sample. `None`: the whole head has to be read and given to
-    /// [`handle_request_headers`](Self::handle_request_headers), which goes on with the id that may have been drawn here.
-    ///
-    /// A look-up sees the first line of a header and not whether there are more.
-    pub fn handle_early(
-        &mut self,
-        look_up: &mut dyn FnMut(&'static str) -> HeaderLookup,
-        shared: &mut dyn SharedData,
-        ids: &mut IdGenerator,
-        counters: &mut Counters,
-    ) -> Option<(Exchange, Vec<HeaderEdit>)> {
-        if self.follows_unsampled {
-            match look_up("traceparent") {
-                HeaderLookup::Absent => {}
-                HeaderLookup::There(value) => {
-                    let (trace_id, random) = propagation::unsampled(&value)?;
-                    if self.propagators.have_baggage() && look_up("baggage") != HeaderLookup::Absent {
-                        return None;
-                    }
-                    let exchange = self.follow(trace_id, random, shared, ids, counters)?;
-                    counters.increment(Counter::Streams);
-                    return Some((exchange, Vec::new()));
-                }
-                HeaderLookup::Unknown => return None,
-            }
-        }
-        let names = self.decisive_headers?;
-        let seen = usize::from(self.follows_unsampled);
-        if names.iter().skip(seen).any(|name| look_up(name) != HeaderLookup::Absent) {
-            return None;
-        }
-        self.leave_out_root(shared, ids, counters)
-    }
-
-    /// Takes a request whose caller does not sample, and that goes on with its caller's context: nobody will see a span
-    /// of ours. `None` where it is recorded all the same.
-    fn follow(
-        &mut self,
-        trace_id: TraceId,
-        random: bool,
-        shared: &mut dyn SharedData,
-        ids: &mut IdGenerator,
-        counters: &mut Counters,
-    ) -> Option<Exchange> {
-        let parent = Parent::Remote(ParentDecision::NotSampled);
-        let start = Start { trace_id, parent, trace_state: OtelTraceState::EMPTY, now: 0, forced: None };
-        let plan = self.plan(start, &RequestHead::default(), &mut || TrafficDirection::Unspecified, shared, ids);
-        if plan.innermost().decision.sampled {
-            return None;
-        }
-        self.last_was_early = true;
-        counters.increment(Counter::ExtractedTraceContext);
-        counters.increment(Counter::SpansNotSampled);
-        self.count_decisions(&plan, parent, random, counters);
-        let (ids, is_traced) = self.stream_ids(trace_id, &plan, None, if random { flags::RANDOM } else { 0 });
-        Some(Exchange { ids, is_traced, tracing: Tracing::NotRecorded, grpc: None, measurement: None })
-    }
-
-    /// Takes a request that begins a trace. `None` when that is sampled.
-    fn leave_out_root(
-        &mut self,
-        shared: &mut dyn SharedData,
-        ids: &mut IdGenerator,
-        counters: &mut Counters,
-    ) -> Option<(Exchange, Vec<HeaderEdit>)> {
-        let (trace_id, head) = (ids.trace_id(), RequestHead::default());
-        let start = Start { trace_id, parent: Parent::None, trace_state: OtelTraceState::EMPTY, now: 0, forced: None };
-        // Where it is not sampled, nobody asks for the direction.
-        let plan = self.plan(start, &head, &mut || TrafficDirection::Unspecified, shared, ids);
-        let planned = plan.innermost();
-        if planned.decision.sampled {
-            self.drawn = Some(trace_id);
-            return None;
-        }
-        counters.increment(Counter::Streams);
-        counters.increment(Counter::SpansNotSampled);
-        self.count_decisions(&plan, Parent::None, true, counters);
-        let mut edits = Vec::new();
-        let outgoing = OutgoingContext {
-            trace_id,
-            span_id: planned.span_id,
-            sampled: false,
-            debug: false,
-            random: true,
-            trace_state: const { &TraceState::EMPTY },
-            own_trace_state_members: [None; 2],
-        };
-        self.propagators.inject(&outgoing, &head.carrier, &mut edits);
-        let (ids, is_traced) = self.stream_ids(trace_id, &plan, None, flags::RANDOM);
-        Some((Exchange { ids, is_traced, tracing: Tracing::NotRecorded, grpc: None, measurement: None }, edits))
     }
 
     /// Whether the traffic direction has to be known: only for `role: auto`.
@@ -313,19 +194,14 @@ impl HttpTracer {
         counters: &mut Counters,
     ) -> (Exchange, Vec<HeaderEdit>) {
         counters.increment(Counter::Streams);
-        if self.follows_unsampled
-            && let Some((trace_id, random)) = head.carrier.unsampled()
-            && let Some(exchange) = self.follow(trace_id, random, shared, ids, counters)
-        {
-            let mut edits = Vec::new();
-            self.propagators.pass_on(&head.carrier, &mut edits);
-            return (exchange, edits);
+        if let Some(passed_on) = self.pass_on(head, shared, ids, counters) {
+            return passed_on;
         }
         let extraction = self.propagators.extract(&head.carrier);
         count_extraction(&extraction, counters);
         let parent = extraction.parent.as_ref();
-        let drawn = self.drawn.take();
-        self.last_was_early = parent.is_none() && self.decisive_headers.is_some();
+        let drawn = self.early.drawn.take();
+        self.early.saw(parent.is_none());
         let trace_id = parent.map_or_else(|| drawn.unwrap_or_else(|| ids.trace_id()), |parent| parent.trace_id);
         // A decision that came without ids binds the trace that starts here.
         let asked = parent.map(|parent| parent.decision).or(extraction.decision_without_ids);
