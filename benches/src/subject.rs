@@ -253,7 +253,10 @@ fn check_context(variant: Variant, address: SocketAddr) -> anyhow::Result<()> {
         }
         Some(name) => {
             let value = seen(name).with_context(|| format!("the upstream got no {name}"))?;
-            ensure!(!sent_on || value != UNSAMPLED_PARENT, "the upstream got the caller's {name}");
+            // What its caller does not sample meshspan leaves as it came; others write a span of their own.
+            let is_as_it_came = value == UNSAMPLED_PARENT;
+            let as_it_should = !sent_on || is_as_it_came == matches!(variant.proxy, Proxy::Meshspan(..));
+            ensure!(as_it_should, "the upstream got {name} {value}");
             if name != "traceparent" {
                 return Ok(());
             }
