@@ -4,7 +4,8 @@
 //! every callback, each of which the host then pays for. Ours are exported under names of their own, and
 //! `cargo xtask build` puts them in the place of the SDK's (see `ARCHITECTURE.md`, "The link step").
 //!
-//! This crate is compiled for size, and with it what no stream waits for (see `ARCHITECTURE.md`, "Small and fast").
+//! Callbacks of streams go to `meshspan-host`, those of root contexts to `meshspan-upkeep`, which is compiled for size (see
+//! `ARCHITECTURE.md`, "Small and fast").
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
 //! One plugin configuration on one machine, and what no stream waits for: its start, its ticks, its requests to backends and
-//! their answers, its end. What is `#[inline]` here is compiled for size, where the crate `filter` calls it.
+//! their answers, its end. What is `#[inline]` here is compiled for size, where the crate `upkeep` calls it.
 
 use meshspan_core::config::Config;
 use meshspan_core::counter::{Counter, Counters};

@@ -274,7 +274,6 @@ mod tests {
                 "log records, and a number as a number",
             ),
             (HttpJson, ok_head, br#"{"partialSuccess":{"rejectedDataPoints":"5"}}"#, &[], ok(5, "", false), "points"),
-            (HttpJson, ok_head, br#"{"partialSuccess":{"rejectedLogRecords":4}}"#, &[], ok(4, "", false), "a number"),
             (
                 HttpJson,
                 ok_head,
