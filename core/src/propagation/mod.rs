@@ -206,9 +206,7 @@ impl Propagators {
             }
         }
         self.refresh_other_b3(context, carrier, edits);
-        if self.baggage {
-            baggage::enforce_limits(&carrier.baggage, edits);
-        }
+        self.pass_on(carrier, edits);
     }
 
     /// Appends the edits that a request takes that goes on with its caller's context.
