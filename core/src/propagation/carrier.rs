@@ -120,6 +120,11 @@ impl<'a> Carrier<'a> {
         self.traceparent.first.filter(|_| !self.traceparent.repeated).and_then(trace_context::unsampled)
     }
 
+    /// Whether there is `baggage`.
+    pub(crate) const fn has_baggage(&self) -> bool {
+        !matches!(self.baggage, Lines::None)
+    }
+
     /// Whether a format that knows debug may say so: what has to be looked at more closely.
     pub(crate) fn may_ask_for_debug(&self) -> bool {
         self.b3_flags.is_present()

@@ -176,8 +176,9 @@ fn the_next_one_that_is_not_sampled_is_known_by_a_look() {
             assert_eq!(plugin.counters.pending(counter), 4, "{sampler}: {counter:?}");
         }
         // Limits of baggage are looked after, and nothing is counted that is handled after all.
-        caller.push(("baggage", "a=1"));
-        assert!(early(&mut plugin, &caller).0.is_none(), "{sampler}");
+        let mut with_baggage = caller.clone();
+        with_baggage.push(("baggage", "a=1"));
+        assert!(early(&mut plugin, &with_baggage).0.is_none(), "{sampler}");
         assert!(plugin.handle_early(&mut |_| HeaderLookup::Unknown, &mut Alone).is_none(), "the host does not say");
         assert_eq!(plugin.counters.pending(Counter::Streams), 4, "{sampler}");
         let mut sampled = get();
@@ -186,6 +187,10 @@ fn the_next_one_that_is_not_sampled_is_known_by_a_look() {
         assert_eq!((followed.is_none(), looked), (true, vec!["traceparent"]), "{sampler}");
         assert!(handle(&mut plugin, &sampled).0.is_recorded(), "{sampler}");
         assert!(early(&mut plugin, &caller).1.is_empty(), "the next one comes sampled, too");
+        handle(&mut plugin, &with_baggage);
+        assert!(early(&mut plugin, &with_baggage).1.is_empty(), "the next one comes with baggage, too");
+        handle(&mut plugin, &caller);
+        assert!(!early(&mut plugin, &caller).1.is_empty(), "and without again");
     }
 }
 

@@ -112,7 +112,6 @@ impl HttpTracer {
         if plan.innermost().decision.sampled {
             return None;
         }
-        self.early.is_next = true;
         counters.increment(Counter::ExtractedTraceContext);
         counters.increment(Counter::SpansNotSampled);
         self.count_decisions(&plan, parent, random, counters);
@@ -130,6 +129,8 @@ impl HttpTracer {
     ) -> Option<(Exchange, Vec<HeaderEdit>)> {
         let (trace_id, random) = head.carrier.unsampled().filter(|_| self.early.follows_unsampled)?;
         let exchange = self.follow(trace_id, random, shared, ids, counters)?;
+        // Baggage is held to its limits with all lines at hand.
+        self.early.is_next = !(self.propagators.have_baggage() && head.carrier.has_baggage());
         let mut edits = Vec::new();
         self.propagators.pass_on(&head.carrier, &mut edits);
         Some((exchange, edits))
