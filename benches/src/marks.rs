@@ -21,7 +21,7 @@ pub(crate) struct Comparison {
 }
 
 /// The ratios that have a mark.
-pub(crate) static COMPARISONS: [Comparison; 5] = [
+pub(crate) static COMPARISONS: [Comparison; 7] = [
     Comparison {
         name: "100 % sampled, against the native tracer at 100 %",
         above: Variant::MESHSPAN,
@@ -37,8 +37,22 @@ pub(crate) static COMPARISONS: [Comparison; 5] = [
         hope: 1.0,
     },
     Comparison {
+        name: "1 % sampled, lean module, against the native tracer at 1 %",
+        above: Variant::LEAN_ONE_PERCENT,
+        below: Variant::NATIVE_ONE_PERCENT,
+        mark: 1.5,
+        hope: 1.0,
+    },
+    Comparison {
         name: "parent says no, against the native tracer at 1 %",
         above: Variant::MESHSPAN_PARENT,
+        below: Variant::NATIVE_ONE_PERCENT,
+        mark: 1.5,
+        hope: 1.0,
+    },
+    Comparison {
+        name: "parent says no, lean module, against the native tracer at 1 %",
+        above: Variant::LEAN_PARENT,
         below: Variant::NATIVE_ONE_PERCENT,
         mark: 1.5,
         hope: 1.0,

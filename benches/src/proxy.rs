@@ -58,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) captured: usize,
     /// So many route templates, of which the requests follow the last.
     pub(crate) routes: usize,
+    /// Whether it is the module without a callback for response headers.
+    pub(crate) lean: bool,
 }
 
 /// A way out for metrics.
@@ -74,7 +76,8 @@ const METRICS_INTERVAL: u64 = 5_000;
 
 impl Settings {
     /// Neither traces nor anything else.
-    pub(crate) const NOTHING: Self = Self { percent: None, metrics: None, logs: false, captured: 0, routes: 0 };
+    pub(crate) const NOTHING: Self =
+        Self { percent: None, metrics: None, logs: false, captured: 0, routes: 0, lean: false };
     /// Traces, everything sampled.
     pub(crate) const TRACES: Self = Self { percent: Some(100.0), ..Self::NOTHING };
 }
@@ -158,7 +161,10 @@ impl Proxy {
                     manager["access_log"] = json!([otlp_access_log()]);
                 }
             }),
-            Self::Meshspan(settings) => config.wasm_module_from_env()?.meshspan(|_, config| settings.write(config)),
+            Self::Meshspan(settings) => {
+                if settings.lean { config.lean_module_from_env()? } else { config.wasm_module_from_env()? }
+                    .meshspan(|_, config| settings.write(config))
+            }
             Self::Sampler(sampler) => config
                 .wasm_module_from_env()?
                 .add_cluster("strategies", upstream.strategies(), false)
@@ -172,7 +178,7 @@ impl Proxy {
 
 impl Settings {
     fn name(self) -> String {
-        let mut parts = vec!["meshspan".to_owned()];
+        let mut parts = vec![if self.lean { "meshspan, lean module" } else { "meshspan" }.to_owned()];
         parts.extend(self.percent.map(|percent| format!("{percent} %")));
         parts.extend(self.metrics.map(|way| match way {
             MetricsWay::Otlp => "metrics".to_owned(),

@@ -62,6 +62,12 @@ impl Variant {
         Self::plain(Proxy::Meshspan(Settings { percent: Some(1.0), ..Settings::NOTHING }));
     /// The filter whose parents say no.
     pub(crate) const MESHSPAN_PARENT: Self = Self::unsampled_parent(Proxy::Meshspan(Settings::TRACES));
+    /// The lean module at 1 %.
+    pub(crate) const LEAN_ONE_PERCENT: Self =
+        Self::plain(Proxy::Meshspan(Settings { percent: Some(1.0), lean: true, ..Settings::NOTHING }));
+    /// The lean module whose parents say no.
+    pub(crate) const LEAN_PARENT: Self =
+        Self::unsampled_parent(Proxy::Meshspan(Settings { lean: true, ..Settings::TRACES }));
     /// The filter with metrics, and everything sampled.
     pub(crate) const MESHSPAN_METRICS: Self =
         Self::plain(Proxy::Meshspan(Settings { metrics: Some(MetricsWay::Otlp), ..Settings::TRACES }));
@@ -80,9 +86,11 @@ impl Variant {
         Self::MESHSPAN,
         Self::NATIVE_ONE_PERCENT,
         Self::MESHSPAN_ONE_PERCENT,
+        Self::LEAN_ONE_PERCENT,
         Self::unsampled_parent(Proxy::Filterless),
         Self::NATIVE_PARENT,
         Self::MESHSPAN_PARENT,
+        Self::LEAN_PARENT,
         Self::plain(Proxy::Meshspan(Settings { metrics: Some(MetricsWay::Prometheus), ..Settings::NOTHING })),
         Self::plain(Proxy::Meshspan(Settings { metrics: Some(MetricsWay::Otlp), ..Settings::NOTHING })),
         Self::plain(Proxy::Meshspan(Settings { logs: true, ..Settings::NOTHING })),

@@ -1,4 +1,5 @@
-//! The callbacks that the host finds. The link step takes `meshspan_export_` off their names.
+//! The callbacks that the host finds. The link step takes `meshspan_export_` off their names, and leaves the one for
+//! response headers out of the lean module.
 //!
 //! Source: proxy-wasm ABI v0.2.1, "Functions exposed by the Wasm module". A callback that is missing here is one that
 //! the filter does not need and the host does not pay for: bodies and trailers among them.
@@ -40,10 +41,18 @@ pub(crate) extern "C" fn meshspan_export_proxy_on_vm_start(_context: u32, _size:
     1
 }
 
+/// Whether this module has a callback for response headers. Only the link step knows, and writes the answer in; a number
+/// that the compiler saw through would be in the code of whoever asks by then.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn meshspan_link_hears_responses() -> i32 {
+    core::hint::black_box(1)
+}
+
 /// A plugin's configuration can be read. 0 refuses it.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn meshspan_export_proxy_on_configure(context: u32, _size: usize) -> i32 {
-    i32::from(meshspan_upkeep::configure(context))
+    i32::from(meshspan_upkeep::configure(context, meshspan_link_hears_responses() != 0))
 }
 
 /// The timer of a root context.

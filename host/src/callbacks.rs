@@ -28,11 +28,12 @@ pub fn create_root(context: u32) {
     vm::with(|vm| vm.create_root(context));
 }
 
-/// A root context's configuration can be read. Returns whether it is accepted.
+/// A root context's configuration can be read. `hears_responses`: the module has a callback for response headers. Returns
+/// whether the configuration is accepted.
 #[inline]
 #[must_use]
-pub fn configure(context: u32) -> bool {
-    vm::with(|vm| vm.handle_configure(context)).unwrap_or(false)
+pub fn configure(context: u32, hears_responses: bool) -> bool {
+    vm::with(|vm| vm.handle_configure(context, hears_responses)).unwrap_or(false)
 }
 
 /// The timer of a root context.

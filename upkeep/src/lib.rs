@@ -16,8 +16,8 @@ pub fn create_root(context: u32) {
 /// See [`callbacks::configure`].
 #[inline(never)]
 #[must_use]
-pub fn configure(context: u32) -> bool {
-    callbacks::configure(context)
+pub fn configure(context: u32, hears_responses: bool) -> bool {
+    callbacks::configure(context, hears_responses)
 }
 
 /// See [`callbacks::tick`].

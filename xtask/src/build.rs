@@ -1,6 +1,6 @@
 //! `cargo xtask build`: the filter, compiled and linked.
 
-use crate::link::{Linked, link};
+use crate::link::{Edition, Linked, link};
 use crate::options::Options;
 use crate::places::Places;
 use crate::process::run_open;
@@ -33,7 +33,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
 /// makes the module 30 KiB larger, and a recorded stream three percent fewer instructions.
 const INLINE: u32 = 140;
 
-/// Builds the module and leaves it at `target/dist/meshspan.wasm`.
+/// Builds the module and leaves it at `target/dist/meshspan.wasm`, and the lean one beside it.
 pub(crate) fn build(places: &Places, ready: &Ready, debug_symbols: bool) -> Result<()> {
     let (toolchain, wasm_opt) = (ready.toolchain()?, ready.wasm_opt()?);
     let begun = Instant::now();
@@ -51,11 +51,12 @@ pub(crate) fn build(places: &Places, ready: &Ready, debug_symbols: bool) -> Resu
             compiled.display()
         )
     })?;
-    let linked = link(&bytes, debug_symbols)?;
-    let optimized = wasm_opt.optimize(places, &linked.wasm, debug_symbols)?;
-    let module = places.module();
-    write_whole(&module, &optimized)?;
-    report(places, &module, [bytes.len(), linked.wasm.len(), optimized.len()], &linked);
+    for (edition, module) in [(Edition::Lean, places.lean_module()), (Edition::Complete, places.module())] {
+        let linked = link(&bytes, edition, debug_symbols)?;
+        let optimized = wasm_opt.optimize(places, &linked.wasm, debug_symbols)?;
+        write_whole(&module, &optimized)?;
+        report(places, &module, [bytes.len(), linked.wasm.len(), optimized.len()], &linked);
+    }
     eprintln!("built in {:.1} s", begun.elapsed().as_secs_f64());
     Ok(())
 }

@@ -21,7 +21,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
     let dist = places.dist();
     copy_folder(&places.root.join("envoy-config"), &dist.join("envoy-config"))?;
     let generator = rule_generator(&places)?;
-    let sums = checksum(&dist, &["meshspan.wasm", &generator])?;
+    let sums = checksum(&dist, &["meshspan.wasm", "meshspan-lean.wasm", &generator])?;
     write_whole(&dist.join("SHA256SUMS"), sums.as_bytes())?;
     print!("{sums}");
     println!("all in {}", dist.strip_prefix(&places.root).unwrap_or(&dist).display());

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ("demo", "show the main job: traces through real Envoy, as waterfalls"),
     ("test", "run everything that has a test"),
-    ("build", "compile the filter to target/dist/meshspan.wasm"),
+    ("build", "compile the filter to target/dist/meshspan.wasm, and the lean module beside it"),
     ("setup", "find or get everything the other commands need"),
     ("bench", "measure the filter beside Envoy's own tracer"),
     ("slo", "make Prometheus rules of a file of service level objectives"),

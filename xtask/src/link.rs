@@ -5,10 +5,13 @@
 //! The filter's callbacks are therefore exported as `meshspan_export_proxy_on_X`; here they take the
 //! name `proxy_on_X`, the SDK's are taken out, and what nothing reaches any more goes with them. The SDK's contexts are
 //! tables of functions, which look used to whoever does not know that nobody makes a context: they are taken out by name.
+//!
+//! The module comes in two editions, of which the lean one does without the callback for response headers: what Envoy does
+//! not find it does not call, and few configurations need it.
 
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
-use walrus::{ElementItems, ExportItem, Function, FunctionBuilder, FunctionId, Module, ModuleConfig};
+use walrus::{ElementItems, ExportItem, Function, FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig};
 
 /// What stands before the name of the filter's own exports until they are linked.
 const OWN: &str = "meshspan_export_";
@@ -18,6 +21,21 @@ const KEPT: [&str; 4] = ["memory", "_initialize", "proxy_abi_version_0_2_1", "pr
 
 /// What stands in the names of the methods that the SDK's contexts have of their own.
 const CONTEXT_METHODS: &str = "10proxy_wasm6traits";
+
+/// The callback that the lean edition does without.
+const RESPONSES: &str = "proxy_on_response_headers";
+
+/// The filter's function that tells its own code whether that callback is there.
+const HEARS_RESPONSES: &str = "meshspan_link_hears_responses";
+
+/// Which callbacks the module has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edition {
+    /// All that any configuration needs.
+    Complete,
+    /// Not the one for response headers. It refuses a configuration that needs it.
+    Lean,
+}
 
 /// The callbacks without which it is no filter of ours.
 const REQUIRED: [&str; 6] = [
@@ -44,17 +62,19 @@ pub(crate) struct Linked {
     pub(crate) imports: BTreeMap<String, Vec<String>>,
 }
 
-/// Links the module. `names` keeps the functions' names, for profiles and stack traces.
-pub(crate) fn link(compiled: &[u8], names: bool) -> Result<Linked> {
+/// Links an edition of the module. `names` keeps the functions' names, for profiles and stack traces.
+pub(crate) fn link(compiled: &[u8], edition: Edition, names: bool) -> Result<Linked> {
     let mut config = ModuleConfig::new();
     config.generate_name_section(names).generate_producers_section(false).generate_dwarf(false);
     let mut module = config.parse(compiled).context("the compiler's output is not a wasm module that can be read")?;
 
+    tell_edition(&mut module, edition)?;
     let own: Vec<String> =
         module.exports.iter().filter_map(|export| export.name.strip_prefix(OWN)).map(str::to_owned).collect();
     let mut dropped = Vec::new();
     for (id, name) in module.exports.iter().map(|export| (export.id(), export.name.clone())).collect::<Vec<_>>() {
-        if let Some(renamed) = name.strip_prefix(OWN) {
+        let renamed = name.strip_prefix(OWN).filter(|name| edition == Edition::Complete || *name != RESPONSES);
+        if let Some(renamed) = renamed {
             renamed.clone_into(&mut module.exports.get_mut(id).name);
         } else if own.contains(&name) || !KEPT.contains(&name.as_str()) {
             module.exports.delete(id);
@@ -90,6 +110,18 @@ pub(crate) fn link(compiled: &[u8], names: bool) -> Result<Linked> {
     check(&functions, &exports, &imports)?;
     let wasm = module.emit_wasm();
     Ok(Linked { wasm, exports, dropped, imports })
+}
+
+/// Writes the edition into the function that tells it.
+fn tell_edition(module: &mut Module, edition: Edition) -> Result<()> {
+    let function = module.exports.get_func(HEARS_RESPONSES).ok();
+    let Some(FunctionKind::Local(function)) = function.map(|id| &mut module.funcs.get_mut(id).kind) else {
+        bail!("the function `{HEARS_RESPONSES}` is missing: the filter has to export it");
+    };
+    let mut body = function.builder_mut().func_body();
+    body.instrs_mut().clear();
+    body.i32_const(i32::from(edition == Edition::Complete));
+    Ok(())
 }
 
 /// Takes the methods of the SDK's contexts out of the table of functions, once nothing is exported that makes a context. A
@@ -167,7 +199,12 @@ mod tests {
             (func (export "meshspan_export_proxy_on_context_create") (param i32 i32))
             (func (export "meshspan_export_proxy_on_configure") (param i32 i32) (result i32) i32.const 1)
             (func (export "meshspan_export_proxy_on_request_headers") (param i32 i32 i32) (result i32) i32.const 0)
-            (func (export "meshspan_export_proxy_on_tick") (param i32))
+            (func (export "meshspan_export_proxy_on_response_headers") (param i32 i32 i32) (result i32)
+                (call $only_of_responses))
+            (func $only_of_responses (result i32) i32.const 8888)
+            (func $hears_responses (export "meshspan_link_hears_responses") (result i32)
+                (i32.store (i32.const 0) (i32.const 1)) (i32.load (i32.const 0)))
+            (func (export "meshspan_export_proxy_on_tick") (param i32) (drop (call $hears_responses)))
             (func (export "meshspan_export_proxy_on_http_call_response") (param i32 i32 i32 i32 i32))
             (func (export "some_other_crates_function"))
             (@custom "target_features" "x")
@@ -182,7 +219,7 @@ mod tests {
 
     #[test]
     fn own_callbacks_replace_the_sdks_and_the_rest_goes() {
-        let linked = link(&compiled(&[]), false).unwrap();
+        let linked = link(&compiled(&[]), Edition::Complete, false).unwrap();
         assert_eq!(
             linked.exports,
             [
@@ -195,23 +232,46 @@ mod tests {
                 "proxy_on_log",
                 "proxy_on_memory_allocate",
                 "proxy_on_request_headers",
+                "proxy_on_response_headers",
                 "proxy_on_tick",
             ]
         );
-        assert_eq!(linked.dropped, ["proxy_on_log", "proxy_on_request_body", "some_other_crates_function"]);
+        assert_eq!(
+            linked.dropped,
+            [HEARS_RESPONSES, "proxy_on_log", "proxy_on_request_body", "some_other_crates_function"]
+        );
         // What only the SDK's callbacks and contexts called is gone, down to the import; what ours call is there.
         assert_eq!(linked.imports["env"], ["proxy_log"]);
         assert_eq!(linked.imports["wasi_snapshot_preview1"], ["fd_write"]);
         // It is a module still, and linking it again has nothing to rename: the callbacks count as the SDK's.
-        let again = link(&linked.wasm, false).unwrap_err().to_string();
-        assert!(again.contains("`proxy_on_log` is missing"), "{again}");
+        let again = link(&linked.wasm, Edition::Complete, false).unwrap_err().to_string();
+        assert!(again.contains(HEARS_RESPONSES), "{again}");
+    }
+
+    #[test]
+    fn the_lean_edition_has_no_callback_for_responses_and_knows() {
+        /// How often these bytes stand in the module.
+        fn count(wasm: &[u8], bytes: &[u8]) -> usize {
+            wasm.windows(bytes.len()).filter(|part| *part == bytes).count()
+        }
+        let of = |edition| link(&compiled(&[]), edition, false).unwrap();
+        let (complete, lean) = (of(Edition::Complete), of(Edition::Lean));
+        let without: Vec<_> = complete.exports.iter().filter(|name| *name != RESPONSES).cloned().collect();
+        assert_eq!(lean.exports, without);
+        assert!(lean.dropped.iter().any(|name| name == &format!("{OWN}{RESPONSES}")), "{:?}", lean.dropped);
+        let counts = |bytes: &[u8]| (count(&complete.wasm, bytes), count(&lean.wasm, bytes));
+        // `i32.const 8888`, which nothing but that callback reaches.
+        assert_eq!(counts(&[0x41, 0xb8, 0xc5, 0x00]), (1, 0));
+        // A function without locals that says 1, or 0: the one that tells, beside others.
+        let (ones, zeros) = (counts(&[0, 0x41, 1, 0x0b]), counts(&[0, 0x41, 0, 0x0b]));
+        assert_eq!((ones.0 - ones.1, zeros.1 - zeros.0), (1, 1));
     }
 
     #[test]
     fn names_stay_when_asked_for() {
         let names = |wasm: &[u8]| wasm.windows(10).any(|part| part == b"own_helper");
-        assert!(!names(&link(&compiled(&[]), false).unwrap().wasm));
-        assert!(names(&link(&compiled(&[]), true).unwrap().wasm));
+        assert!(!names(&link(&compiled(&[]), Edition::Complete, false).unwrap().wasm));
+        assert!(names(&link(&compiled(&[]), Edition::Complete, true).unwrap().wasm));
     }
 
     #[test]
@@ -222,6 +282,7 @@ mod tests {
                 ("_initialize", "_start"),                                    // a program, no library
                 ("\"env\" \"proxy_log\"", "\"__wbindgen_placeholder__\" \"proxy_log\""), // a browser's
             ]),
+            Edition::Complete,
             false,
         )
         .unwrap_err()
@@ -235,7 +296,7 @@ mod tests {
     #[test]
     fn what_is_no_module_is_refused() {
         for bytes in [&b""[..], b"\0asm", b"not wasm at all"] {
-            assert!(link(bytes, false).is_err(), "{bytes:?}");
+            assert!(link(bytes, Edition::Complete, false).is_err(), "{bytes:?}");
         }
     }
 }

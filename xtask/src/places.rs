@@ -43,6 +43,11 @@ impl Places {
         self.dist().join("meshspan.wasm")
     }
 
+    /// The one without a callback for response headers.
+    pub(crate) fn lean_module(&self) -> PathBuf {
+        self.dist().join("meshspan-lean.wasm")
+    }
+
     /// The output of sub-commands that the terminal does not show.
     pub(crate) fn log(&self, name: &str) -> Result<PathBuf> {
         let folder = self.home.join("logs");

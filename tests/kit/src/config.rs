@@ -16,6 +16,13 @@ const STRING_TYPE: &str = "type.googleapis.com/google.protobuf.StringValue";
 const CLUSTER_TYPE: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const LISTENER_TYPE: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 
+/// The lean module that `cargo xtask build` leaves beside this one: `meshspan-lean.wasm` beside `meshspan.wasm`.
+fn lean_module(module: &Path) -> anyhow::Result<PathBuf> {
+    let mut name = module.file_stem().with_context(|| format!("{} names no file", module.display()))?.to_owned();
+    name.push("-lean.wasm");
+    Ok(module.with_file_name(name))
+}
+
 /// An Envoy bootstrap. The changing methods take and give it, so that they chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvoyConfig {
@@ -99,6 +106,16 @@ impl EnvoyConfig {
         let path = std::env::var_os(MODULE_VARIABLE)
             .with_context(|| format!("{MODULE_VARIABLE} does not name the compiled module"))?;
         Ok(self.wasm_module(Path::new(&path)))
+    }
+
+    /// The lean module beside it: the one without a callback for response headers.
+    ///
+    /// # Errors
+    /// When the variable is not set, or names no file.
+    pub fn lean_module_from_env(self) -> anyhow::Result<Self> {
+        let path = std::env::var_os(MODULE_VARIABLE)
+            .with_context(|| format!("{MODULE_VARIABLE} does not name the compiled module"))?;
+        Ok(self.wasm_module(&lean_module(Path::new(&path))?))
     }
 
     /// The configuration without any wasm HTTP filter.

@@ -23,6 +23,18 @@ impl Module {
         Self::compile(&path, &read(&path)?)
     }
 
+    /// Loads the lean module beside it: `meshspan-lean.wasm` beside `meshspan.wasm`.
+    pub fn load_lean() -> Result<Self, LoadError> {
+        let path = lean_place();
+        Self::compile(&path, &read(&path)?)
+    }
+
+    /// The lean module with a counter in its allocator.
+    pub fn load_lean_counting() -> Result<Self, LoadError> {
+        let path = lean_place();
+        Self::compile_counting(&path, &read(&path)?)
+    }
+
     /// The same with a counter in its allocator, for [`Cost::allocations`](crate::Cost). A few instructions more run for
     /// each allocation.
     pub fn load_counting() -> Result<Self, LoadError> {
@@ -72,6 +84,13 @@ impl Module {
 
 fn place() -> PathBuf {
     std::env::var_os("MESHSPAN_WASM").map_or_else(|| workspace().join("target/dist/meshspan.wasm"), PathBuf::from)
+}
+
+fn lean_place() -> PathBuf {
+    let path = place();
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push("-lean.wasm");
+    path.with_file_name(name)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {

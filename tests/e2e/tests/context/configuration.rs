@@ -53,7 +53,7 @@ fn assert_says_all(log: &str, said: &[&str]) {
 }
 
 /// Starts an Envoy that must not come up, and gives its log.
-fn refused(envoy: &EnvoyBinary, config: &meshspan_kit::config::EnvoyConfig, name: &str) -> String {
+pub(crate) fn refused(envoy: &EnvoyBinary, config: &meshspan_kit::config::EnvoyConfig, name: &str) -> String {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("refused-{}-{name}", envoy.version));
     let _ = std::fs::remove_dir_all(&folder);
     let options = Options { folder: Some(folder.clone()), ..Options::default() };

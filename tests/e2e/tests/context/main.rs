@@ -3,6 +3,7 @@
 mod bytes;
 mod configuration;
 mod hostile;
+mod lean;
 mod propagation;
 mod routing;
 mod sampling;

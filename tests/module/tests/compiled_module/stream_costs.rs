@@ -15,7 +15,7 @@ use crate::cost::{
 use crate::page::assert_page;
 use crate::world::{
     REQUEST, SAMPLED, UNSAMPLED, accept, configuration, configured_on, exchange, exchange_and_forget, exported, flush,
-    module, request_with,
+    lean_module, module, request_with,
 };
 
 const FUEL: &str = "fuel.txt";
@@ -173,12 +173,13 @@ fn signals(traces: bool, metrics: bool, logs: bool) -> Value {
 }
 
 /// A stream that begins a trace, of which one in a hundred is sampled; the others are measured.
-fn one_percent() -> Row {
+fn one_percent(name: &'static str, modules: (&Module, &Module)) -> Row {
     let mut configuration = configuration();
     configuration["tracer_provider"]["sampler"] =
         json!({"parent_based": {"root": {"trace_id_ratio_based": {"ratio": 0.01}}}});
-    row("not sampled: begins a trace, 1 %", MEASURED, &configuration, |vm| {
-        steady(vm, |vm| {
+    let configuration = configuration.to_string();
+    row_on(modules, name, MEASURED, |module| {
+        steady(&configured_on(module, &configuration), |vm| {
             let stream = exchange(vm, REQUEST)?;
             let context = stream.upstream_header("traceparent").remove(0);
             stream.delete()?;
@@ -227,8 +228,10 @@ fn rows() -> Vec<Row> {
     let with = |context| request_with(&[("traceparent", context)]);
     let (sampled, unsampled, full) = (with(SAMPLED), with(UNSAMPLED), full_request());
     let usual = |vm: &Vm| exchange_and_forget(vm, &sampled);
+    let lean_counting = Module::load_lean_counting().unwrap_or_else(|error| panic!("{error}"));
     vec![
-        one_percent(),
+        one_percent("not sampled: begins a trace, 1 %", (module(), counting())),
+        one_percent("not sampled: begins a trace, 1 %, lean module", (lean_module(), &lean_counting)),
         stream("not sampled: the parent says no", &spans, |vm| exchange_and_forget(vm, &unsampled)),
         stream("sampled", &spans, usual),
         stream("sampled, begins a trace", &spans, |vm| exchange_and_forget(vm, REQUEST)),

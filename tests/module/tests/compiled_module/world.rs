@@ -35,6 +35,12 @@ pub(crate) fn module() -> &'static Module {
     MODULE.get_or_init(|| Module::load().unwrap_or_else(|error| panic!("{error}")))
 }
 
+/// The lean module, compiled once for all tests.
+pub(crate) fn lean_module() -> &'static Module {
+    static MODULE: OnceLock<Module> = OnceLock::new();
+    MODULE.get_or_init(|| Module::load_lean().unwrap_or_else(|error| panic!("{error}")))
+}
+
 /// The smallest configuration that samples everything and sends it to the cluster `collector`.
 pub(crate) fn configuration() -> Value {
     json!({
