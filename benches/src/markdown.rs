@@ -162,6 +162,8 @@ fn method(results: &Results) -> String {
   `trace_id_ratio_based`. All export OTLP/gRPC to a collector inside the benchmark, which decodes and counts.
 - \"parent says no\": requests have a `traceparent` besides, whose flags are 00; they are compared with a filterless Envoy
   that gets the same.
+- \"lean module\" is [the one](operations.md#two-modules) that has no callback for response headers; all else is measured
+  with the module that takes every configuration.
 - \"empty Rust filter\" is the smallest one that is written with the SDK (`benches/empty`); the Lua filter makes a random
   trace context and writes it. \"Zipkin\" is `envoy.tracers.zipkin` with its defaults, by which it sends JSON after every
   five spans.

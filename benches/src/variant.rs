@@ -161,6 +161,7 @@ impl Variant {
             RequestKind::UnsampledParent => match self.proxy {
                 Proxy::Filterless => format!("{proxy}; parent says no"),
                 Proxy::Native { .. } => "native tracer, parent says no".to_owned(),
+                Proxy::Meshspan(Settings { lean: true, .. }) => "meshspan, lean module, parent says no".to_owned(),
                 _ => "meshspan, parent says no".to_owned(),
             },
             RequestKind::Lines(lines) => format!("{proxy}; {lines} headers"),
