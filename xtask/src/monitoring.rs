@@ -1,6 +1,7 @@
 //! Prometheus and Alertmanager with their tools, for the proof of rules, alerts and dashboards: those on `PATH`, or
 //! Debian's packages, unpacked into the project's own folder. Nothing is installed, and nobody has to be root.
 
+use crate::partial::Partial;
 use crate::places::{Places, on_path};
 use crate::process::{output_of, run_logged};
 use crate::progress::Step;
@@ -35,19 +36,16 @@ pub(crate) fn get(places: &Places, step: &Step) -> Result<(Option<PathBuf>, Stri
     if folder.join(ORIGIN).is_file() && PROGRAMS.iter().all(|names| folder.join(names[0]).is_file()) {
         return Ok((Some(folder), "ready".to_owned()));
     }
-    let partial = places.home.join(format!("partial-monitoring-{}", std::process::id()));
-    fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
-    let outcome = fill(&partial, places, step).and_then(|filled| match filled {
+    let partial = Partial::new(places, "monitoring");
+    partial.create()?;
+    match fill(partial.path(), places, step)? {
         Ok(origin) => {
-            fs::write(partial.join(ORIGIN), &origin)?;
-            let _ = fs::remove_dir_all(&folder);
-            fs::rename(&partial, &folder).with_context(|| format!("cannot move it to {}", folder.display()))?;
+            fs::write(partial.path().join(ORIGIN), &origin)?;
+            partial.put(&folder)?;
             Ok((Some(folder), origin))
         }
         Err(why) => Ok((None, format!("skipped: {why}; tests that need them will say so"))),
-    });
-    let _ = fs::remove_dir_all(&partial);
-    outcome
+    }
 }
 
 /// Tells a program where they are.

@@ -1,6 +1,7 @@
 //! What runs wasm tests in Node: wasm-bindgen's test runner, of the very version in Cargo.lock.
 
 use crate::node;
+use crate::partial::Partial;
 use crate::places::{Places, cargo, on_path};
 use crate::process::{output_of, run_logged};
 use crate::progress::Step;
@@ -43,7 +44,7 @@ impl TestRunner {
 }
 
 fn install(places: &Places, version: &str, folder: &Path) -> Result<()> {
-    let partial = places.home.join(format!("partial-wasm-bindgen-{}", std::process::id()));
+    let partial = Partial::new(places, "wasm-bindgen");
     let log = places.log("wasm-bindgen")?;
     let run = |locked: bool| {
         let mut command = Command::new(cargo());
@@ -51,25 +52,18 @@ fn install(places: &Places, version: &str, folder: &Path) -> Result<()> {
         // Without optimization: it runs for a moment, and compiling it is what takes the time.
         command.arg("--debug").env("CARGO_PROFILE_DEV_DEBUG", "false");
         command.env("CARGO_TARGET_DIR", places.home.join("build/wasm-bindgen"));
-        command.args(locked.then_some("--locked")).arg("--root").arg(&partial);
+        command.args(locked.then_some("--locked")).arg("--root").arg(partial.path());
         run_logged(command.current_dir(&places.home), &log)
     };
     // A mirror may lack a version that the package's own lock file names.
     let may_differ = |error: &anyhow::Error| error.to_string().contains("failed to select a version");
-    let first = match run(true) {
+    match run(true) {
         Err(error) if may_differ(&error) => run(false),
         outcome => outcome,
-    };
-    let installed = first.and_then(|()| {
-        let _ = fs::remove_dir_all(folder);
-        fs::rename(&partial, folder).with_context(|| format!("cannot move it to {}", folder.display()))
-    });
-    if installed.is_err() {
-        let _ = fs::remove_dir_all(&partial);
-    } else {
-        let _ = fs::remove_dir_all(places.home.join("build/wasm-bindgen"));
-    }
-    installed
+    }?;
+    partial.put(folder)?;
+    let _ = fs::remove_dir_all(places.home.join("build/wasm-bindgen"));
+    Ok(())
 }
 
 fn is_version(binary: &Path, version: &str) -> bool {

@@ -2,6 +2,7 @@
 //! and with the checksum that `xtask/wasm-opt/package-lock.json` fixes, or the same version on `PATH`.
 
 use crate::node;
+use crate::partial::Partial;
 use crate::places::{Places, on_path};
 use crate::process::{output_of, run_logged};
 use crate::progress::Step;
@@ -85,26 +86,18 @@ impl WasmOpt {
 /// Installs beside the folder and moves it in place when it is whole and runs.
 fn install(places: &Places, folder: &Path) -> Result<()> {
     let log = places.log("wasm-opt")?;
-    let partial = places.home.join(format!("partial-binaryen-{}", std::process::id()));
-    let install = || {
-        fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
-        for (name, text) in MANIFEST {
-            fs::write(partial.join(name), text).with_context(|| format!("cannot write {name}"))?;
-        }
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&partial);
-        run_logged(&mut npm, &log)?;
-        if !is_right(&partial.join(PROGRAM)) {
-            bail!("npm installed a wasm-opt that does not run as {VERSION}");
-        }
-        let _ = fs::remove_dir_all(folder);
-        fs::rename(&partial, folder).with_context(|| format!("cannot move it to {}", folder.display()))
-    };
-    let installed = install();
-    if installed.is_err() {
-        let _ = fs::remove_dir_all(&partial);
+    let partial = Partial::new(places, "binaryen");
+    partial.create()?;
+    for (name, text) in MANIFEST {
+        fs::write(partial.path().join(name), text).with_context(|| format!("cannot write {name}"))?;
     }
-    installed
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(partial.path());
+    run_logged(&mut npm, &log)?;
+    if !is_right(&partial.path().join(PROGRAM)) {
+        bail!("npm installed a wasm-opt that does not run as {VERSION}");
+    }
+    partial.put(folder)
 }
 
 fn is_right(program: &Path) -> bool {
