@@ -68,7 +68,7 @@ static_resources:
             - name: all
               domains: ["*"]
               routes:
-              - match: {path: /check}
+              - match: {path: /api/check}
                 direct_response: {status: 200, body: {inline_string: checked}}
                 response_headers_to_add:
                 - header: {key: seen-traceparent, value: "%REQ(TRACEPARENT)%"}
@@ -235,7 +235,7 @@ impl Subject {
 
 /// Sends one request and compares the context that the upstream got with the one that it should get.
 fn check_context(variant: Variant, address: SocketAddr) -> anyhow::Result<()> {
-    let mut request = Request::get("/check");
+    let mut request = Request::get("/api/check");
     if variant.request == RequestKind::UnsampledParent {
         request = request.header("traceparent", UNSAMPLED_PARENT);
     }
