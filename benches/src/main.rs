@@ -163,7 +163,7 @@ impl Run {
             folder.write("svg", &picture)?;
         }
         folder.rewrite_page(BENCHMARKS, |page| markdown::rewrite(page, &results, &masked, &marks))?;
-        if !is_main {
+        if marks.is_empty() {
             return Ok(());
         }
         folder.rewrite_page(README, |page| markdown::rewrite_short(page, &results, &marks))

@@ -30,7 +30,7 @@ pub(crate) fn rewrite(
     let options = &results.options;
     let name = options.subject.name();
     if options.subject != Subject::Tracers {
-        return replace_rows(replace(page, name, &figures(results))?, marks);
+        return replace_rows(replace(page, name, &figures(results))?, marks, |mark| row(&mark.cells()));
     }
     let page = replace(page, name, &(figures(results) + &method(results)))?;
     let rows = lines_of(&masking::HEADER, masked.iter().map(masking::Row::cells));
@@ -45,16 +45,27 @@ pub(crate) fn rewrite(
 /// # Errors
 /// When there is no place for it.
 pub(crate) fn rewrite_short(page: String, results: &Results, marks: &[Mark]) -> anyhow::Result<String> {
-    let rows =
-        marks.iter().map(Mark::cells).map(|[what, at_most, _, measured, verdict]| [what, at_most, measured, verdict]);
-    let table = lines_of(&marks::SHORT_HEADER, rows);
+    if results.options.subject != Subject::Tracers {
+        return replace_rows(page, marks, |mark| row(&short(mark)));
+    }
+    let table = lines_of(&marks::SHORT_HEADER, marks.iter().map(short));
     let verdict = if results.doubts.is_empty() { "" } else { "\nINCONCLUSIVE: the rounds disagree.\n" };
     replace(page, "marks", &(table + verdict))
 }
 
+/// A mark's cells on the first page.
+fn short(mark: &Mark) -> [String; 4] {
+    let [what, at_most, _, measured, verdict] = mark.cells();
+    [what, at_most, measured, verdict]
+}
+
+fn row(cells: &[String]) -> String {
+    format!("| {} |", cells.join(" | "))
+}
+
 /// The page with these rows in its table of marks, in place of those that it had of the same. A run of the main table
 /// reads them from the other run's file; this is for when the other run comes later.
-fn replace_rows(page: String, marks: &[Mark]) -> anyhow::Result<String> {
+fn replace_rows(page: String, marks: &[Mark], row: impl Fn(&Mark) -> String) -> anyhow::Result<String> {
     let (begin, end) = ("<!-- marks -->\n", "<!-- end of marks -->\n");
     let part = page.split_once(begin).and_then(|(_, rest)| rest.split_once(end)).map(|(part, _)| part);
     let part = part.context("the page has no `<!-- marks -->` with its end")?;
@@ -66,8 +77,7 @@ fn replace_rows(page: String, marks: &[Mark]) -> anyhow::Result<String> {
         if marks.is_empty() { Vec::new() } else { part.trim().lines().filter(|line| !is_old(line)).collect() };
     let Some(last) = kept.iter().rposition(|line| line.starts_with('|')) else { return Ok(page) };
     let (before, after) = kept.split_at(last + 1);
-    let rows = marks.iter().map(|mark| format!("| {} |", mark.cells().join(" | ")));
-    let lines: Vec<String> = before.iter().map(|line| (*line).to_owned()).chain(rows).collect();
+    let lines: Vec<String> = before.iter().map(|line| (*line).to_owned()).chain(marks.iter().map(row)).collect();
     replace(page.clone(), "marks", &format!("{}\n{}", lines.join("\n"), after.join("\n")))
 }
 
@@ -276,13 +286,14 @@ mod tests {
             )
         };
         let none = marks::of_growth(None);
-        let row = format!("| {} |", none[0].cells().join(" | "));
+        let of = |mark: &Mark| row(&mark.cells());
+        let row = of(&none[0]);
         for before in [String::new(), row.clone(), format!("| {} | an old one |", marks::NO_GROWTH)] {
-            let found = replace_rows(page(&before), &none).unwrap();
+            let found = replace_rows(page(&before), &none, of).unwrap();
             assert_eq!(found.matches(marks::NO_GROWTH).count(), 1, "{found}");
             assert!(found.contains(&format!("| module | 1 |\n{row}\n")) && found.contains("\nC\n"), "{found}");
         }
-        assert_eq!(replace_rows(page("| x |"), &[]).unwrap(), page("| x |"));
+        assert_eq!(replace_rows(page("| x |"), &[], of).unwrap(), page("| x |"));
     }
 
     #[test]
