@@ -13,7 +13,7 @@ OPTIONS
     --samplers          streams that are not recorded, by sampler, instead
     --growth            more headers, attributes and routes instead
     --scale             throughput by workers, connections and protocol instead
-    --soak              one Envoy under load for an hour instead: memory, and whether the books balance
+    --soak, --long      one Envoy under load for an hour instead: memory, and whether the books balance
     --quick             few rounds, for a look; docs/ stays as it is
     --rounds N          rounds that count (default 60)
     --requests N        requests to each variant in each round (default 1400)
@@ -128,7 +128,9 @@ pub(crate) enum Asked {
 
 /// Reads the command line; later options win over `--quick` wherever they stand.
 pub(crate) fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<Asked> {
-    let mut arguments = arguments.collect::<Vec<_>>();
+    // What takes an hour is looked for under this name as well.
+    let long = |argument: String| if argument == "--long" { Subject::Soak.option().to_owned() } else { argument };
+    let mut arguments = arguments.map(long).collect::<Vec<_>>();
     let mut options = Options::default();
     for subject in [Subject::Samplers, Subject::Growth, Subject::Scale, Subject::Soak] {
         if arguments.iter().any(|argument| argument == subject.option()) {
@@ -197,6 +199,7 @@ mod tests {
             ("--no-pin", Options { pin: false, ..standard }),
             ("--samplers --quick", Options { subject: Subject::Samplers, seconds: 0, ..quick }),
             ("--soak", Options { subject: Subject::Soak, seconds: 3600, ..standard }),
+            ("--long", Options { subject: Subject::Soak, seconds: 3600, ..standard }),
             ("--seconds 60 --soak", Options { subject: Subject::Soak, seconds: 60, ..standard }),
             ("--seconds=0", Options { seconds: 0, ..standard }),
             ("--connections=1 --starts 1", Options { connections: 1, starts: 1, ..standard }),
@@ -204,7 +207,7 @@ mod tests {
             assert_eq!(read(line).unwrap(), Asked::Run(expected), "{line}");
         }
         assert_eq!(read("--rounds 3 --help").unwrap(), Asked::Help);
-        for line in ["--round 3", "--rounds", "--rounds x", "--rounds 0", "--rounds -1", "more", "--soak --scale"] {
+        for line in ["--round 3", "--rounds", "--rounds x", "--rounds 0", "--rounds -1", "more", "--long --scale"] {
             assert!(read(line).is_err(), "{line}");
         }
     }
