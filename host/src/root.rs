@@ -17,6 +17,11 @@ use crate::shared::HostData;
 /// How many ticks a root context that has to go waits for its last answers: five seconds.
 const SHUTDOWN_TICKS: u32 = 100;
 
+/// What the lean module says of a configuration that needs response headers.
+const NEEDS_RESPONSES: &str = "meshspan: configuration refused: $.distribution.meshspan: `response` and \
+    `keep.traceresponse` need the callback for response headers, which the lean module does not have; load meshspan.wasm, or \
+    leave them out";
+
 /// The tick period while the root context is going, ms.
 const SHUTDOWN_TICK_MS: u32 = 50;
 
@@ -52,8 +57,9 @@ impl Root {
         self.plugin.as_ref().is_some_and(Plugin::may_need_responses)
     }
 
+    /// Whether it is configured now; if not, the log says why. `hears_responses`: the module has the callback for them.
     #[inline]
-    pub(crate) fn start(&mut self, config: &Config) -> bool {
+    pub(crate) fn start(&mut self, config: &Config, hears_responses: bool) -> bool {
         let mut seed = [0; 32];
         let seeded = calls::random(&mut seed);
         // Without ids there are no traces: a host without randomness cannot run the filter.
@@ -65,6 +71,10 @@ impl Root {
         let mut counters = Counters::default();
         let node = Properties(&mut counters).node();
         let mut plugin = Plugin::new(config, &node, seed);
+        if plugin.may_need_responses() && !hears_responses {
+            calls::log(LogLevel::Critical, NEEDS_RESPONSES);
+            return false;
+        }
         plugin.counters = counters;
         let set_up = calls::set_tick_period(plugin.tick_period_ms()).and_then(|()| self.metrics.define());
         if set_up.is_err() {

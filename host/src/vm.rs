@@ -21,11 +21,6 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm)))
 }
 
-/// What the lean module says of a configuration that needs response headers.
-const NEEDS_RESPONSES: &str = "meshspan: configuration refused: $.distribution.meshspan: `response` and \
-    `keep.traceresponse` need the callback for response headers, which the lean module does not have; load meshspan.wasm, or \
-    leave them out";
-
 /// All contexts of this VM. Several plugins, old and new configurations among them, can share one.
 pub(crate) struct Vm {
     /// One or two: a plugin's, and while a listener is updated the old one's too. Others where several plugins share the
@@ -83,11 +78,7 @@ impl Vm {
         };
         match Config::from_plugin_configuration(&text) {
             Ok(config) => {
-                let started = self.root(context).is_some_and(|root| root.start(&config));
-                if !hears_responses && self.root(context).is_some_and(|root| root.may_need_responses()) {
-                    calls::log(LogLevel::Critical, NEEDS_RESPONSES);
-                    return false;
-                }
+                let started = self.root(context).is_some_and(|root| root.start(&config, hears_responses));
                 self.hears_responses = self.roots.iter().any(|(_, root)| root.may_need_responses());
                 started
             }

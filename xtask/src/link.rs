@@ -68,7 +68,7 @@ pub(crate) fn link(compiled: &[u8], edition: Edition, names: bool) -> Result<Lin
     config.generate_name_section(names).generate_producers_section(false).generate_dwarf(false);
     let mut module = config.parse(compiled).context("the compiler's output is not a wasm module that can be read")?;
 
-    tell_edition(&mut module, edition)?;
+    let tells_edition = tell_edition(&mut module, edition);
     let own: Vec<String> =
         module.exports.iter().filter_map(|export| export.name.strip_prefix(OWN)).map(str::to_owned).collect();
     let mut dropped = Vec::new();
@@ -107,21 +107,21 @@ pub(crate) fn link(compiled: &[u8], edition: Edition, names: bool) -> Result<Lin
         .filter(|export| matches!(export.item, ExportItem::Function(_)))
         .map(|export| export.name.as_str())
         .collect();
-    check(&functions, &exports, &imports)?;
+    check(tells_edition, &functions, &exports, &imports)?;
     let wasm = module.emit_wasm();
     Ok(Linked { wasm, exports, dropped, imports })
 }
 
-/// Writes the edition into the function that tells it.
-fn tell_edition(module: &mut Module, edition: Edition) -> Result<()> {
+/// Writes the edition into the function that tells it. Returns whether there is one.
+fn tell_edition(module: &mut Module, edition: Edition) -> bool {
     let function = module.exports.get_func(HEARS_RESPONSES).ok();
     let Some(FunctionKind::Local(function)) = function.map(|id| &mut module.funcs.get_mut(id).kind) else {
-        bail!("the function `{HEARS_RESPONSES}` is missing: the filter has to export it");
+        return false;
     };
     let mut body = function.builder_mut().func_body();
     body.instrs_mut().clear();
     body.i32_const(i32::from(edition == Edition::Complete));
-    Ok(())
+    true
 }
 
 /// Takes the methods of the SDK's contexts out of the table of functions, once nothing is exported that makes a context. A
@@ -149,8 +149,16 @@ fn take_out_contexts(module: &mut Module) {
 }
 
 /// Reports everything that is wrong at once.
-fn check(functions: &[&str], exports: &[String], imports: &BTreeMap<String, Vec<String>>) -> Result<()> {
+fn check(
+    tells_edition: bool,
+    functions: &[&str],
+    exports: &[String],
+    imports: &BTreeMap<String, Vec<String>>,
+) -> Result<()> {
     let mut wrong = Vec::new();
+    if !tells_edition {
+        wrong.push(format!("the function `{HEARS_RESPONSES}` is missing: the filter has to export it"));
+    }
     for name in KEPT {
         if !exports.iter().any(|export| export == name) {
             wrong.push(format!("the export `{name}` is missing"));
@@ -245,7 +253,8 @@ mod tests {
         assert_eq!(linked.imports["wasi_snapshot_preview1"], ["fd_write"]);
         // It is a module still, and linking it again has nothing to rename: the callbacks count as the SDK's.
         let again = link(&linked.wasm, Edition::Complete, false).unwrap_err().to_string();
-        assert!(again.contains(HEARS_RESPONSES), "{again}");
+        assert!(again.contains("`proxy_on_log` is missing"), "{again}");
+        assert!(again.contains(&format!("`{HEARS_RESPONSES}` is missing")), "{again}");
     }
 
     #[test]

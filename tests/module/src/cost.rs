@@ -17,7 +17,7 @@ pub struct Cost {
     /// Times the host asked the module for memory to put an answer in.
     pub memory_requests: u64,
     /// Blocks that the module's allocator gave out, those for the host among them. A block that grows in its place is
-    /// none. Only a module that counts ([`Module::load_counting`](crate::Module::load_counting)) says; others leave 0.
+    /// none. Only a module that counts ([`Module::counting`](crate::Module::counting)) says; others leave 0.
     pub allocations: u64,
     /// The bytes that were asked for in them.
     pub allocated_bytes: u64,

@@ -29,17 +29,10 @@ impl Module {
         Self::compile(&path, &read(&path)?)
     }
 
-    /// The lean module with a counter in its allocator.
-    pub fn load_lean_counting() -> Result<Self, LoadError> {
-        let path = lean_place();
-        Self::compile_counting(&path, &read(&path)?)
-    }
-
     /// The same with a counter in its allocator, for [`Cost::allocations`](crate::Cost). A few instructions more run for
     /// each allocation.
-    pub fn load_counting() -> Result<Self, LoadError> {
-        let path = place();
-        Self::compile_counting(&path, &read(&path)?)
+    pub fn counting(&self) -> Result<Self, LoadError> {
+        Self::compile_counting(&self.path, &read(&self.path)?)
     }
 
     /// Compiles `bytes` with a counter in the allocator.

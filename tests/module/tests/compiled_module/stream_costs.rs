@@ -50,7 +50,7 @@ impl Row {
 /// The module with a counter in its allocator, compiled once.
 fn counting() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| Module::load_counting().unwrap_or_else(|error| panic!("{error}")))
+    MODULE.get_or_init(|| module().counting().unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// Counts on the module as it is, and allocations on the one that counts them. `act` gets a machine that is configured.
@@ -228,7 +228,7 @@ fn rows() -> Vec<Row> {
     let with = |context| request_with(&[("traceparent", context)]);
     let (sampled, unsampled, full) = (with(SAMPLED), with(UNSAMPLED), full_request());
     let usual = |vm: &Vm| exchange_and_forget(vm, &sampled);
-    let lean_counting = Module::load_lean_counting().unwrap_or_else(|error| panic!("{error}"));
+    let lean_counting = lean_module().counting().unwrap_or_else(|error| panic!("{error}"));
     vec![
         one_percent("not sampled: begins a trace, 1 %", (module(), counting())),
         one_percent("not sampled: begins a trace, 1 %, lean module", (lean_module(), &lean_counting)),
@@ -287,7 +287,8 @@ fn a_start_costs_what_it_must() {
     };
     let file = Path::new(&file);
     let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let empty = (Module::compile(file, &bytes).unwrap(), Module::compile_counting(file, &bytes).unwrap());
+    let empty = Module::compile(file, &bytes).unwrap();
+    let empty = (empty.clone(), empty.counting().unwrap());
     let rows = starts((&empty.0, &empty.1));
     insta::assert_snapshot!(exact(&rows));
     assert_rows(&rows, START_FUEL, START_PAGES);
